@@ -1,0 +1,318 @@
+"""What can be set, in three frozen dataclasses and the recipe that holds them.
+
+Every field carries its meaning, unit and range as data, so that one function checks them all, and
+the reference in ``docs/recipes.md`` is made from the same words.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+from tinybuddy.disk import read_text
+from tinybuddy.errors import UsageError
+
+MAX_RECIPE_BYTES = 1_000_000
+
+
+def _setting(
+    default: Any,
+    doc: str,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    among: tuple[str, ...] = (),
+) -> Any:
+    """Return a dataclass field with its description, inclusive range, or allowed words."""
+    return field(default=default, metadata={"doc": doc, "low": low, "high": high, "among": among})
+
+
+class _Checked:
+    """Types and ranges checked from the fields' own metadata; then ``_check_together``."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):  # type: ignore[arg-type]
+            value = _converted(item.name, getattr(self, item.name), type(item.default))
+            object.__setattr__(self, item.name, value)
+            _check_range(item.name, value, item.metadata)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Refuse values that are each allowed but do not go together."""
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
+        """Build from a mapping.
+
+        Raises:
+            UsageError: for an unknown key (naming the nearest known one) or an impossible value.
+        """
+        known = [item.name for item in fields(cls)]  # type: ignore[arg-type]
+        for key in values:
+            if key not in known:
+                raise UsageError(unknown("key", key, known))
+        return cls(**values)
+
+
+def _converted(name: str, value: Any, kind: type) -> Any:
+    """Return ``value`` as ``kind``; whole numbers may stand for floats, nothing else converts."""
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        wanted = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+        raise UsageError(f"{name} must be {wanted[kind]}, not {value!r}.")
+    return value
+
+
+def _check_range(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
+    if among := metadata["among"]:
+        if value not in among:
+            raise UsageError(f"{name} must be {' or '.join(among)}, not {value!r}.")
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        low, high = metadata["low"], metadata["high"]
+        if not low <= value <= high or math.isnan(value) or math.isinf(value):
+            upper = f"{high:,}" if math.isfinite(high) else "any finite number"
+            raise UsageError(f"{name} must lie between {low:,} and {upper}, not {value!r}.")
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Say that ``name`` is not known, naming the nearest known one or else all of them."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
+    return f"There is no {kind} {name!r}: {hint}"
+
+
+@dataclass(frozen=True)
+class ModelConfig(_Checked):
+    """The shape of a Llama, under the names that ``transformers.LlamaConfig`` gives it.
+
+    The defaults are the reference model: 83,856 parameters. The head is tied to the embedding, and
+    there are no biases.
+    """
+
+    vocab_size: int = _setting(1024, "Distinct tokens; token ids are stored as uint16.", 4, 65_535)
+    hidden_size: int = _setting(48, "Width of the residual stream.", 1, 8192)
+    intermediate_size: int = _setting(192, "Width of the SwiGLU feed-forward layer.", 1, 65_536)
+    num_hidden_layers: int = _setting(1, "Transformer blocks.", 1, 128)
+    num_attention_heads: int = _setting(4, "Query heads; divides hidden_size.", 1, 256)
+    num_key_value_heads: int = _setting(2, "Key-value heads; divides the query heads.", 1, 256)
+    max_position_embeddings: int = _setting(128, "Context length in tokens.", 1, 32_768)
+    rope_theta: float = _setting(10_000.0, "Base of the rotary position frequencies.", 1.0, 1e9)
+    rms_norm_eps: float = _setting(1e-5, "Added to the mean square in RMSNorm.", 1e-12, 1e-1)
+
+    def _check_together(self) -> None:
+        hidden, heads, kv_heads = (
+            self.hidden_size,
+            self.num_attention_heads,
+            self.num_key_value_heads,
+        )
+        pairs = 2 * heads  # rotary positions turn the numbers of a head in pairs
+        below = hidden // pairs * pairs
+        mend = f"use a hidden_size of {below or pairs} or {below + pairs}"
+        if hidden % heads:
+            raise UsageError(f"hidden_size {hidden} is not divisible by {heads} heads: {mend}.")
+        if self.head_dim % 2:
+            raise UsageError(
+                f"hidden_size {hidden} gives {heads} heads of odd size {self.head_dim}: {mend}."
+            )
+        if heads % kv_heads:
+            divisors = [str(n) for n in range(1, heads + 1) if heads % n == 0]
+            raise UsageError(
+                f"num_key_value_heads {kv_heads} does not divide num_attention_heads {heads}: "
+                f"use one of {', '.join(divisors)}."
+            )
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.hidden_size // self.num_attention_heads
+
+    def breakdown(self) -> dict[str, int]:
+        """Parameters by part; the output head is tied to the embedding and counts once."""
+        h, layers = self.hidden_size, self.num_hidden_layers
+        kv = self.num_key_value_heads * self.head_dim
+        return {
+            "embedding": self.vocab_size * h,
+            "attention": layers * (2 * h * h + 2 * h * kv),
+            "feed_forward": layers * 3 * h * self.intermediate_size,
+            "norms": (2 * layers + 1) * h,
+        }
+
+    @property
+    def parameters(self) -> int:
+        """All trained numbers of the model."""
+        return sum(self.breakdown().values())
+
+
+@dataclass(frozen=True)
+class TrainConfig(_Checked):
+    """What a run reads, how it learns and how often it looks up. The defaults are recipe `card`."""
+
+    data: str = _setting(
+        "auto",
+        "A file, folder, hub data set, 'tales', or 'auto': TinyStories, offline the tales.",
+    )
+    from_model: str = _setting("", "Model whose shape, tokenizer and weights to begin with.")
+    stories: int = _setting(5000, "Training stories to read; 0 reads all.", 0)
+    clean: bool = _setting(True, "Mend mojibake in training text.")
+    tokenizer: str = _setting(
+        "bpe", "Byte-level BPE, or single characters.", among=("bpe", "characters")
+    )
+    steps: int = _setting(1000, "Optimizer steps.", 1, 100_000_000)
+    batch_size: int = _setting(32, "Random crops of one context length a step.", 1, 65_536)
+    learning_rate: float = _setting(5e-3, "Peak learning rate of AdamW.", 0.0, 10.0)
+    warmup_steps: int = _setting(50, "Steps of linear warm-up; then a cosine to 0.", 0)
+    weight_decay: float = _setting(0.1, "Decoupled, on matrices, not on norms.", 0.0, 10.0)
+    beta1: float = _setting(0.9, "AdamW's decay of the mean gradient.", 0.0, 0.999999)
+    beta2: float = _setting(0.999, "AdamW's decay of the mean squared gradient.", 0.0, 0.999999)
+    grad_clip: float = _setting(1.0, "Largest norm of the whole gradient; 0 = off.", 0.0)
+    init_std: float = _setting(0.02, "Standard deviation of the initial matrices.", 0.0, 10.0)
+    eval_every: int = _setting(100, "Steps between evaluations and checkpoints.", 1)
+    eval_stories: int = _setting(50, "Validation stories scored while training; all at the end.", 1)
+    seed: int = _setting(0, "Of initial weights, order of data and samples.", 0, 2**63 - 1)
+    threads: int = _setting(1, "Threads of the processor.", 1, 1024)
+    device: str = _setting("cpu", "Where to compute.", among=("cpu", "cuda", "mps"))
+    backend: str = _setting("torch", "What computes.", among=("torch",))
+
+    def rate(self, step: int) -> float:
+        """Learning rate of step ``step`` (0-based): linear warm-up, then a cosine to 0."""
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        done = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+        return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+@dataclass(frozen=True)
+class SampleConfig(_Checked):
+    """How the next token is drawn; applied in the order of the fields."""
+
+    repetition_penalty: float = _setting(1.0, "Above 1 makes seen tokens rarer.", 0.01, 100.0)
+    temperature: float = _setting(0.8, "0 always takes the best token.", 0.0, 100.0)
+    top_k: int = _setting(40, "Draw among the K best tokens; 0 = off.", 0)
+    top_p: float = _setting(1.0, "Draw among the best that reach this probability.", 0.0, 1.0)
+    min_p: float = _setting(0.0, "Drop tokens below this share of the best one's.", 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that makes a model: its shape, its training, and how it is sampled.
+
+    ``expected`` maps a text's name to the validation curve that others saw on it, as
+    ``{"steps": [...], "bits_per_byte": [...]}``.
+    """
+
+    name: str = "card"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    sample: SampleConfig = field(default_factory=SampleConfig)
+    expected: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        least = 259  # <pad>, <bos>, <eos> and the 256 bytes
+        if self.train.tokenizer == "bpe" and self.model.vocab_size < least:
+            raise UsageError(
+                f"vocab_size {self.model.vocab_size} is too small for byte-level BPE, which needs "
+                f"{least}: use a larger one, or tokenizer = 'characters'."
+            )
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Recipe:
+        """Return a copy with some fields of its sections changed; each key belongs to one section.
+
+        Raises:
+            UsageError: for an unknown key or an impossible value.
+        """
+        sections = {name: getattr(self, name) for name in ("model", "train", "sample")}
+        owner = {item.name: name for name, part in sections.items() for item in fields(part)}
+        changes: dict[str, dict[str, Any]] = {name: {} for name in sections}
+        for key, value in settings.items():
+            if key not in owner:
+                raise UsageError(unknown("key", key, owner))
+            changes[owner[key]][key] = value
+        return replace(self, **{n: replace(p, **changes[n]) for n, p in sections.items()})
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return plain nested data, as a recipe file holds it."""
+        data = {"name": self.name, "parameters": self.model.parameters}
+        return data | {k: v for k, v in asdict(self).items() if k != "name"}
+
+
+def recipe_names() -> list[str]:
+    """Names of the published recipes."""
+    folder = resources.files("tinybuddy") / "recipes"
+    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name[-5:] == ".toml")
+
+
+def load_recipe(name: str | Path) -> Recipe:
+    """Read a published recipe by name, or a TOML file by path.
+
+    Raises:
+        UsageError: for an unknown name or key, an impossible value, or broken TOML.
+        TinybuddyError: if the file cannot be read.
+    """
+    path = Path(name)
+    if str(name) in recipe_names():
+        text = (resources.files("tinybuddy") / "recipes" / f"{name}.toml").read_text("utf-8")
+    elif path.suffix == ".toml" or path.is_file():
+        text = read_text(path, MAX_RECIPE_BYTES)
+    else:
+        raise UsageError(unknown("recipe", str(name), recipe_names()))
+    return parse_recipe(text, path.stem)
+
+
+def parse_recipe(text: str, name: str) -> Recipe:
+    """Check the TOML text of a recipe and return it; ``name`` serves where it names none.
+
+    Raises:
+        UsageError: for an unknown key, an impossible value, broken TOML, or a claimed number of
+            parameters that the shape does not have.
+    """
+    try:
+        values = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(f"The recipe {name} is not valid TOML: {error}.") from None
+    known = {"name", "parameters", "model", "train", "sample", "expected"}
+    for key in values:
+        if key not in known:
+            raise UsageError(unknown("section", key, known))
+    for key in ("model", "train", "sample", "expected"):
+        if not isinstance(values.setdefault(key, {}), dict):
+            raise UsageError(f"{key} in the recipe {name} must be a section: write [{key}].")
+    recipe = Recipe(
+        name=str(values.get("name", name)),
+        model=ModelConfig.from_mapping(values["model"]),
+        train=TrainConfig.from_mapping(values["train"]),
+        sample=SampleConfig.from_mapping(values["sample"]),
+        expected=values["expected"],
+    )
+    claimed, actual = values.get("parameters"), recipe.model.parameters
+    if claimed is not None and claimed != actual:
+        raise UsageError(
+            f"The recipe {name} claims {claimed} parameters; its shape has {actual:,}."
+        )
+    return recipe
+
+
+def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
+    """Read ``key=value`` texts, as ``--set`` takes them; values as in JSON, else as text.
+
+    Raises:
+        UsageError: for a pair without ``=``.
+    """
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--set takes key=value, not {pair!r}: for example steps=500.")
+        try:
+            settings[key.strip()] = json.loads(value)
+        except (json.JSONDecodeError, RecursionError):
+            settings[key.strip()] = value
+    return settings
