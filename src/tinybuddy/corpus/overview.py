@@ -1,0 +1,49 @@
+"""What the verb ``corpus`` tells of a text, and writes."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tinybuddy.corpus import open_corpus, survey
+from tinybuddy.corpus.files import SEPARATOR
+from tinybuddy.disk import replacing
+from tinybuddy.errors import UsageError
+
+
+def overview(data: str, stories: int = 0, out: str | None = None) -> dict[str, Any]:
+    """Survey a text; with ``out``, write its stories, validation among them, as one file.
+
+    Returns:
+        The fields of `tinybuddy.corpus.Survey`; for the tales also their entropy in bits.
+
+    Raises:
+        UsageError: if ``out`` is neither ``.txt`` nor ``.jsonl``.
+        TinybuddyError: if the text cannot be read or the file not written.
+    """
+    if out and not out.endswith((".txt", ".jsonl")):
+        raise UsageError(f"{out} must end in .txt or .jsonl, which says how to write it.")
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = open_corpus(data, stories, clean=False, spool=Path(folder) / "input.txt")
+        corpus, found = survey(corpus)
+        facts = asdict(found)
+        if data == "tales":
+            from tinybuddy.corpus.tales import entropy
+
+            facts |= asdict(entropy())
+        if out:
+            with replacing(Path(out)) as file:
+                for split, story in corpus.labelled():
+                    if split != "duplicate":
+                        file.write(_line(story, out).encode("utf-8"))
+            facts["written"] = out
+    return facts
+
+
+def _line(story: str, out: str) -> str:
+    if out.endswith(".jsonl"):
+        return json.dumps({"text": story}, ensure_ascii=False) + "\n"
+    return f"{story}\n{SEPARATOR}\n"
