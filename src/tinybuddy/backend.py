@@ -1,0 +1,230 @@
+"""The one interface that whatever computes a model meets, and PyTorch behind it.
+
+Arrays come in and go out as NumPy's, so nothing outside this module and `tinybuddy.model` knows
+PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinybuddy.config import ModelConfig, TrainConfig
+from tinybuddy.errors import TinybuddyError
+from tinybuddy.modelfile import Weights, weight_shapes
+
+if TYPE_CHECKING:
+    import torch
+
+    from tinybuddy.model import Transformer
+
+Ids = NDArray[np.int64]
+State = dict[str, NDArray[np.float32]]
+
+
+class Stream(Protocol):
+    """One text being continued, with its key-value cache."""
+
+    def feed(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Logits (V,) after ``ids``; all ids since the beginning must fit the context."""
+        ...
+
+
+class Runner(Protocol):
+    """A model that scores and continues text."""
+
+    def stream(self) -> Stream:
+        """Begin a text."""
+        ...
+
+    def log_likelihoods(self, inputs: Ids, targets: Ids) -> NDArray[np.float32]:
+        """Natural log-probability (B, T) of each target id after the inputs up to its place."""
+        ...
+
+
+class Trainer(Runner, Protocol):
+    """A model that learns."""
+
+    def step(self, inputs: Ids, targets: Ids, learning_rate: float) -> tuple[float, float]:
+        """Learn from one batch (B, T); return mean loss in nats a token and gradient norm."""
+        ...
+
+    def weights(self) -> Weights:
+        """Copies of the weights, under transformers' names."""
+        ...
+
+    def state(self) -> State:
+        """Copies of what the optimizer remembers."""
+        ...
+
+    def load_state(self, state: State) -> None:
+        """Put back what `state` gave; the weights come with the constructor."""
+        ...
+
+
+def open_runner(config: ModelConfig, weights: Weights, threads: int = 1) -> Runner:
+    """Return a model ready to score and to continue text, on the processor.
+
+    Raises:
+        TinybuddyError: if PyTorch is not installed.
+    """
+    _need_torch()
+    return TorchRunner(config, weights, threads=threads)
+
+
+def open_trainer(config: ModelConfig, train: TrainConfig, weights: Weights | None) -> Trainer:
+    """Return a model ready to learn; without weights, new random ones from ``train.seed``.
+
+    Raises:
+        TinybuddyError: if PyTorch or the asked device is not there.
+    """
+    _need_torch()
+    import torch
+
+    available = {"cpu": lambda: True}
+    available |= {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if not available[train.device]():
+        raise TinybuddyError(f"There is no {train.device} device here: use --device cpu.")
+    return TorchTrainer(config, train, weights)
+
+
+def _need_torch() -> None:
+    if find_spec("torch") is None:
+        raise TinybuddyError("This needs PyTorch: pip install 'tinybuddy[torch]'.")
+
+
+class TorchRunner:
+    """A model in PyTorch, on one device."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        weights: Weights | None,
+        threads: int = 1,
+        device: str = "cpu",
+        seed: int = 0,
+        init_std: float = 0.02,
+    ) -> None:
+        import torch
+
+        from tinybuddy.model import create_model
+
+        torch.set_num_threads(threads)
+        with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they were
+            torch.manual_seed(seed)
+            self.model: Transformer = create_model(
+                {name: getattr(config, name) for name in config.__dataclass_fields__}, init_std
+            )
+        if weights is not None:
+            self.model.load_state_dict({n: torch.from_numpy(w.copy()) for n, w in weights.items()})
+        self.model.to(device)
+        self.device = device
+
+    def stream(self) -> Stream:
+        """Begin a text."""
+        return _TorchStream(self.model, self.device)
+
+    def log_likelihoods(self, inputs: Ids, targets: Ids) -> NDArray[np.float32]:
+        """Natural log-probability (B, T) of each target id after the inputs up to its place."""
+        import torch
+
+        with torch.inference_mode():
+            logits = self.model(torch.from_numpy(inputs).to(self.device))
+            losses = torch.nn.functional.cross_entropy(
+                logits.flatten(0, 1),
+                torch.from_numpy(targets).to(self.device).flatten(),
+                reduction="none",
+            )
+            result: NDArray[np.float32] = -losses.view(targets.shape).cpu().numpy()
+        return result
+
+
+class _TorchStream:
+    def __init__(self, model: Transformer, device: str) -> None:
+        from tinybuddy.model import Cache
+
+        self._model, self._device, self._cache = model, device, Cache(model)
+
+    def feed(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        import torch
+
+        with torch.inference_mode():
+            logits = self._model(torch.tensor([ids], device=self._device), self._cache)
+            result: NDArray[np.float32] = logits[0, -1].cpu().numpy()
+        return result
+
+
+class TorchTrainer(TorchRunner):
+    """The same, with AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101) and clipping."""
+
+    def __init__(self, config: ModelConfig, train: TrainConfig, weights: Weights | None) -> None:
+        import torch
+
+        super().__init__(config, weights, train.threads, train.device, train.seed, train.init_std)
+        self._clip = train.grad_clip or float("inf")
+        self._names = list(weight_shapes(config))
+        parameters = dict(self.model.named_parameters())
+        matrices = [p for p in parameters.values() if p.ndim == 2]
+        norms = [p for p in parameters.values() if p.ndim == 1]
+        self._parameters = parameters
+        self._optimizer = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": train.weight_decay},
+                {"params": norms, "weight_decay": 0.0},
+            ],
+            lr=train.learning_rate,
+            betas=(train.beta1, train.beta2),
+            fused=train.device != "mps",
+        )
+
+    def step(self, inputs: Ids, targets: Ids, learning_rate: float) -> tuple[float, float]:
+        """Learn from one batch (B, T); return mean loss in nats a token and gradient norm.
+
+        A loss or gradient that is not finite changes nothing.
+        """
+        import torch
+
+        logits = self.model(torch.from_numpy(inputs).to(self.device))
+        loss = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), torch.from_numpy(targets).to(self.device).flatten()
+        )
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._clip)
+        result = loss.item(), norm.item()
+        if np.isfinite(result).all():
+            for group in self._optimizer.param_groups:
+                group["lr"] = learning_rate
+            self._optimizer.step()
+        return result
+
+    def weights(self) -> Weights:
+        """Copies of the weights, under transformers' names."""
+        return {n: _to_numpy(self._parameters[n]) for n in self._names}
+
+    def state(self) -> State:
+        """AdamW's two moments and its step count of each weight."""
+        return {
+            f"{name}.{key}": _to_numpy(value)
+            for name, parameter in self._parameters.items()
+            for key, value in self._optimizer.state[parameter].items()
+        }
+
+    def load_state(self, state: State) -> None:
+        """Put back what `state` gave."""
+        import torch
+
+        for name, array in state.items():
+            parameter, key = name.rsplit(".", 1)
+            device = "cpu" if key == "step" and self.device == "mps" else self.device
+            value = torch.from_numpy(array.copy()).to(device)
+            self._optimizer.state[self._parameters[parameter]][key] = value
+
+
+def _to_numpy(tensor: torch.Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = tensor.detach().cpu().numpy().copy()
+    return array

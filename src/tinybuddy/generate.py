@@ -1,0 +1,149 @@
+"""A model that one can talk to: prompt in, stream of text out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tinybuddy.backend import Runner, open_runner
+from tinybuddy.config import ModelConfig, SampleConfig
+from tinybuddy.errors import UsageError
+from tinybuddy.modelfile import ModelFiles, find_model, read_model
+from tinybuddy.sampling import PCG32, sample
+from tinybuddy.scoring import Score, score
+from tinybuddy.tokenizer import BOS, EOS, Tokenizer
+
+MAX_NEW_TOKENS = 512
+
+log = logging.getLogger("tinybuddy")
+
+
+class Model:
+    """A model, its tokenizer and what computes it; `load` makes one.
+
+    Attributes:
+        config: its shape.
+        tokenizer: its tokenizer.
+        sample_config: how it is sampled unless a call says otherwise.
+        runner: what computes it.
+    """
+
+    def __init__(self, files: ModelFiles, runner: Runner) -> None:
+        self.config: ModelConfig = files.config
+        self.tokenizer: Tokenizer = files.tokenizer
+        self.sample_config: SampleConfig = files.sample
+        self.runner = runner
+
+    def stream(
+        self,
+        prompt: str = "",
+        *,
+        seed: int = 0,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        stop: str | None = None,
+        **settings: Any,
+    ) -> Iterator[str]:
+        """Tell a story piece by piece; the first piece is the prompt.
+
+        It ends where the story does, after ``max_new_tokens``, or before the text ``stop``. Past
+        the context length the model goes on from the newer half of what it has read, which is said
+        once through the ``tinybuddy`` logger.
+
+        Args:
+            prompt: how the story begins; empty begins a new one.
+            seed: of the random numbers: the same seed tells the same story.
+            max_new_tokens: tokens after the prompt at most.
+            stop: a text that ends the story; it is not part of it.
+            settings: fields of `SampleConfig`, such as ``temperature=0.5``.
+
+        Raises:
+            UsageError: for an unknown setting or an impossible value, before anything is told.
+        """
+        config = SampleConfig.from_mapping(
+            {name: getattr(self.sample_config, name) for name in SampleConfig.__dataclass_fields__}
+            | settings
+        )
+        if type(max_new_tokens) is not int or max_new_tokens < 0:
+            raise UsageError(f"max_new_tokens must be 0 or more, not {max_new_tokens!r}.")
+        if type(seed) is not int or not 0 <= seed < 2**63:
+            raise UsageError(f"seed must be a whole number from 0 to 2^63 - 1, not {seed!r}.")
+        ids = [BOS, *self.tokenizer.encode(prompt)]
+        new = self._continue(ids, max_new_tokens, config, PCG32(seed))
+        return self._tell(prompt, self.tokenizer.decode_stream(new), stop)
+
+    def generate(self, prompt: str = "", **settings: Any) -> str:
+        """Return the whole story, prompt first; takes and raises what `stream` does."""
+        return "".join(self.stream(prompt, **settings))
+
+    def score(self, stories: str | Iterable[str]) -> Score:
+        """Bits and bytes of one story or several; `Score.bits_per_byte` is the headline."""
+        stories = [stories] if isinstance(stories, str) else stories
+        context = self.config.max_position_embeddings
+        return score(self.runner, self.tokenizer, context, stories)
+
+    def _continue(
+        self, ids: list[int], count: int, config: SampleConfig, random: PCG32
+    ) -> Iterator[int]:
+        """Yield new ids up to ``<eos>``, which is left out."""
+        context = self.config.max_position_embeddings
+        ids, new = list(ids), ids
+        stream, length, said = self.runner.stream(), 0, False
+        for _ in range(count):
+            if length + len(new) > context:
+                if not said:
+                    log.warning(
+                        "(past the context of %d tokens, the story goes on from the latest %d)",
+                        context,
+                        max(1, context // 2),
+                    )
+                    said = True
+                stream, length, new = self.runner.stream(), 0, ids[-max(1, context // 2) :]
+            logits = stream.feed(new)
+            length += len(new)
+            id = sample(logits, config, random, seen=ids)
+            if id == EOS:
+                return
+            ids.append(id)
+            new = [id]
+            yield id
+
+    @staticmethod
+    def _tell(prompt: str, pieces: Iterable[str], stop: str | None) -> Iterator[str]:
+        """Yield the prompt, then the pieces up to ``stop``, holding back what may begin it."""
+        if prompt:
+            yield prompt
+        held = ""
+        for piece in pieces:
+            held += piece
+            if stop and (at := held.find(stop)) >= 0:
+                held = held[:at]
+                break
+            keep = _overlap(held, stop) if stop else 0
+            if told := held[: len(held) - keep]:
+                yield told
+            held = held[len(held) - keep :]
+        if held:
+            yield held
+
+
+def load(model: str | Path, threads: int = 1) -> Model:
+    """Open a model.
+
+    Args:
+        model: a model directory, or a run directory, whose latest checkpoint is taken.
+        threads: of the processor.
+
+    Raises:
+        TinybuddyError: if there is no such model, or it is damaged.
+    """
+    files = read_model(find_model(model))
+    return Model(files, open_runner(files.config, files.weights, threads))
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Length of the longest end of ``text`` that begins ``stop``."""
+    return next(
+        (n for n in range(min(len(text), len(stop) - 1), 0, -1) if stop[:n] == text[-n:]), 0
+    )

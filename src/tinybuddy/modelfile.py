@@ -1,0 +1,257 @@
+"""A model on disk: a directory in the hub's own form, which transformers opens as it is.
+
+``config.json`` (a ``LlamaConfig``), ``model.safetensors`` (transformers' weight names, float32, the
+tied embedding once), ``tokenizer.json``, ``tokenizer_config.json``, ``generation_config.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from tinybuddy.config import ModelConfig, SampleConfig
+from tinybuddy.disk import read_bytes, read_text, write_bytes, write_text
+from tinybuddy.errors import TinybuddyError
+from tinybuddy.tokenizer import BOS, EOS, PAD, Tokenizer, load_tokenizer
+
+Weights = Mapping[str, NDArray[np.float32]]
+
+MAX_JSON_BYTES = 1_000_000
+MAX_HEADER_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """What a model directory holds.
+
+    Attributes:
+        config: shape.
+        weights: float32 arrays under transformers' names, as `weight_shapes` lists them.
+        tokenizer: the one the weights were trained with.
+        sample: how it is sampled unless told otherwise.
+    """
+
+    config: ModelConfig
+    weights: Weights
+    tokenizer: Tokenizer
+    sample: SampleConfig
+
+
+def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every weight, in the order of the model; matrices are (out, in)."""
+    h, ff = config.hidden_size, config.intermediate_size
+    kv = config.num_key_value_heads * config.head_dim
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (config.vocab_size, h)}
+    for layer in range(config.num_hidden_layers):
+        block = {
+            "input_layernorm": (h,),
+            "self_attn.q_proj": (h, h),
+            "self_attn.k_proj": (kv, h),
+            "self_attn.v_proj": (kv, h),
+            "self_attn.o_proj": (h, h),
+            "post_attention_layernorm": (h,),
+            "mlp.gate_proj": (ff, h),
+            "mlp.up_proj": (ff, h),
+            "mlp.down_proj": (h, ff),
+        }
+        shapes |= {f"model.layers.{layer}.{name}.weight": shape for name, shape in block.items()}
+    return shapes | {"model.norm.weight": (h,)}
+
+
+def write_model(folder: Path, model: ModelFiles) -> None:
+    """Write a model directory; the same model gives the same bytes.
+
+    Raises:
+        TinybuddyError: if it cannot be written.
+    """
+    for name, value in (
+        ("config.json", hub_config(model.config)),
+        ("generation_config.json", _generation_config(model.sample)),
+        ("tokenizer_config.json", _tokenizer_config(model.config)),
+    ):
+        write_text(folder / name, json.dumps(value, indent=2) + "\n")
+    write_text(folder / "tokenizer.json", model.tokenizer.to_json())
+    weights = {name: np.ascontiguousarray(array) for name, array in model.weights.items()}
+    data = safetensors.numpy.save(weights, metadata={"format": "pt"})  # transformers asks for it
+    write_bytes(folder / "model.safetensors", data)
+
+
+def read_model(folder: Path) -> ModelFiles:
+    """Read and check a model directory.
+
+    Raises:
+        TinybuddyError: if a file is missing or damaged, or the files do not go together.
+    """
+    config = read_config(folder / "config.json")
+    tokenizer = load_tokenizer(folder / "tokenizer.json")
+    if tokenizer.vocab_size > config.vocab_size:
+        raise TinybuddyError(
+            f"The tokenizer in {folder} has {tokenizer.vocab_size:,} tokens and its model "
+            f"{config.vocab_size:,}: they do not belong together."
+        )
+    weights = _read_weights(folder / "model.safetensors", config)
+    sample = SampleConfig()
+    if (path := folder / "generation_config.json").exists():
+        sample = _parse_sample(_read_json(path))
+    return ModelFiles(config, weights, tokenizer, sample)
+
+
+def find_model(name: str | Path) -> Path:
+    """Return the model directory that ``name``, a model directory or a run, stands for.
+
+    Raises:
+        TinybuddyError: if there is none.
+    """
+    path = Path(name)
+    if (path / "config.json").is_file():
+        return path
+    if (path / "latest").is_file():
+        return path / "checkpoints" / Path(read_text(path / "latest", 100).strip()).name
+    raise TinybuddyError(
+        f"There is no model {name}: give a folder with a config.json, or a run of tinybuddy train."
+    )
+
+
+def hub_config(config: ModelConfig) -> dict[str, Any]:
+    """``config.json``, with keys that transformers 5 renamed under both names."""
+    rope = {"rope_type": "default", "rope_theta": config.rope_theta}
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.hidden_size,
+        "intermediate_size": config.intermediate_size,
+        "num_hidden_layers": config.num_hidden_layers,
+        "num_attention_heads": config.num_attention_heads,
+        "num_key_value_heads": config.num_key_value_heads,
+        "head_dim": config.head_dim,
+        "max_position_embeddings": config.max_position_embeddings,
+        "rope_theta": config.rope_theta,
+        "rope_scaling": None,
+        "rope_parameters": rope,
+        "rms_norm_eps": config.rms_norm_eps,
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "mlp_bias": False,
+        "tie_word_embeddings": True,
+        "pad_token_id": PAD,
+        "bos_token_id": BOS,
+        "eos_token_id": EOS,
+        "dtype": "float32",
+        "torch_dtype": "float32",
+    }
+
+
+def read_config(path: Path) -> ModelConfig:
+    """Read the shape out of a ``config.json``.
+
+    Raises:
+        TinybuddyError: if it is not a Llama of the kind that this package computes.
+    """
+    values = _read_json(path)
+    if values.get("model_type") != "llama":
+        raise TinybuddyError(f"{path} is not of a Llama (model_type is not 'llama').")
+    fixed = {"tie_word_embeddings": True, "hidden_act": "silu"}
+    fixed |= {"attention_bias": False, "mlp_bias": False}
+    for key, value in fixed.items():
+        # What a LlamaConfig does not say is so, but for the tied head, which must be said.
+        if values.get(key, value if key != "tie_word_embeddings" else False) != value:
+            raise TinybuddyError(
+                f"{path} needs {key} = {json.dumps(value)}: others are not computed."
+            )
+    rope = values.get("rope_parameters") or {}
+    if not isinstance(rope, dict) or rope.get("rope_type", "default") != "default":
+        raise TinybuddyError(f"{path} scales its rotary positions, which is not computed here.")
+    if values.get("rope_scaling"):
+        raise TinybuddyError(f"{path} scales its rotary positions, which is not computed here.")
+    shape = {k: values[k] for k in ModelConfig.__dataclass_fields__ if k in values}
+    shape["rope_theta"] = rope.get("rope_theta", values.get("rope_theta", 10_000.0))
+    shape.setdefault("num_key_value_heads", values.get("num_attention_heads"))
+    needed = {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"}
+    needed |= {"num_attention_heads", "max_position_embeddings"}
+    if missing := sorted(needed - shape.keys()):
+        raise TinybuddyError(f"{path} lacks {', '.join(missing)}.")
+    try:
+        config = ModelConfig.from_mapping(shape)
+    except TinybuddyError as error:
+        raise TinybuddyError(f"{path} is impossible: {error}") from None
+    if values.get("head_dim") not in (None, config.head_dim):
+        raise TinybuddyError(f"{path} has a head_dim other than hidden_size / heads.")
+    return config
+
+
+def _generation_config(sample: SampleConfig) -> dict[str, Any]:
+    drawn: dict[str, Any] = {
+        "temperature": sample.temperature,
+        "top_k": sample.top_k,
+        "top_p": sample.top_p,
+        "min_p": sample.min_p,
+        "repetition_penalty": sample.repetition_penalty,
+    }
+    if sample.temperature == 0:  # transformers' word for it is another flag
+        drawn = {"repetition_penalty": sample.repetition_penalty}
+    return {
+        "do_sample": sample.temperature > 0,
+        **drawn,
+        "pad_token_id": PAD,
+        "bos_token_id": BOS,
+        "eos_token_id": EOS,
+    }
+
+
+def _parse_sample(values: Mapping[str, Any]) -> SampleConfig:
+    known = {k: values[k] for k in SampleConfig.__dataclass_fields__ if k in values}
+    if not values.get("do_sample", True):
+        known["temperature"] = 0.0
+    return SampleConfig.from_mapping(known)
+
+
+def _tokenizer_config(config: ModelConfig) -> dict[str, Any]:
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "<bos>",
+        "eos_token": "<eos>",
+        "pad_token": "<pad>",
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": config.max_position_embeddings,
+    }
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(read_text(path, MAX_JSON_BYTES))
+    except (ValueError, RecursionError):
+        raise TinybuddyError(f"{path} is not valid JSON.") from None
+    if not isinstance(value, dict):
+        raise TinybuddyError(f"{path} is not a JSON object.")
+    return value
+
+
+def _read_weights(path: Path, config: ModelConfig) -> Weights:
+    """Read weights, having first checked that the file is of the size that the shape needs."""
+    data = read_bytes(path, 4 * config.parameters + MAX_HEADER_BYTES)
+    try:
+        weights = safetensors.numpy.load(data)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise TinybuddyError(f"{path} is not a whole safetensors file: {error}.") from None
+    shapes = weight_shapes(config)
+    if weights.keys() != shapes.keys():
+        names = ", ".join(sorted(weights.keys() ^ shapes.keys())[:3])
+        raise TinybuddyError(f"{path} does not hold the weights of its config.json: see {names}.")
+    for name, shape in shapes.items():
+        array = weights[name]
+        if array.shape != shape or array.dtype != np.float32:
+            raise TinybuddyError(
+                f"{name} in {path} is {array.dtype} {array.shape}; float32 {shape} is expected."
+            )
+        if not np.isfinite(array).all():
+            raise TinybuddyError(f"{name} in {path} holds NaN or infinite numbers.")
+    return weights
