@@ -1,0 +1,66 @@
+"""tinybuddy: the smallest language models that speak English.
+
+>>> import tinybuddy
+>>> run = tinybuddy.train(recipe="card", data="tales", out="my-run")  # doctest: +SKIP
+>>> model = tinybuddy.load("my-run")  # doctest: +SKIP
+>>> print(model.generate("Once upon a time", seed=1))  # doctest: +SKIP
+
+Everything public is named here. Nothing heavy is imported before it is used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tinybuddy.config import ModelConfig, Recipe, SampleConfig, TrainConfig, load_recipe
+    from tinybuddy.errors import TinybuddyError, UsageError
+    from tinybuddy.generate import Model, load
+    from tinybuddy.scoring import Score
+    from tinybuddy.train import Run, resume, train
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ModelConfig": "config",
+    "Recipe": "config",
+    "SampleConfig": "config",
+    "TrainConfig": "config",
+    "load_recipe": "config",
+    "TinybuddyError": "errors",
+    "UsageError": "errors",
+    "Model": "generate",
+    "load": "generate",
+    "Score": "scoring",
+    "Run": "train",
+    "resume": "train",
+    "train": "train",
+}
+
+__all__ = [
+    "Model",
+    "ModelConfig",
+    "Recipe",
+    "Run",
+    "SampleConfig",
+    "Score",
+    "TinybuddyError",
+    "TrainConfig",
+    "UsageError",
+    "load",
+    "load_recipe",
+    "resume",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tinybuddy' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"tinybuddy.{_HOMES[name]}"), name)
+    globals()[name] = value  # importing the submodule `train` has just bound its name to the module
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,7 @@
+"""``python -m tinybuddy``."""
+
+import sys
+
+from tinybuddy.cli import main
+
+sys.exit(main())

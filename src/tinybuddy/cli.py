@@ -1,0 +1,271 @@
+"""The verbs of the command line; each imports what it needs when it runs.
+
+Exit codes: 0 done, 1 could not, 2 wrong usage, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from tinybuddy import __version__
+from tinybuddy.errors import TinybuddyError, UsageError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit code; never a trace-back for a user's mistake."""
+    for stream in (sys.stdout, sys.stderr):  # any text, in any locale
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    parser = build_parser()
+    try:
+        options = parser.parse_args(arguments)
+        if not options.verb:
+            parser.print_help()
+            return 0
+        options.run(options)
+        sys.stdout.flush()
+    except UsageError as error:
+        return _fail(error, 2)
+    except TinybuddyError as error:
+        return _fail(error, 1)
+    except KeyboardInterrupt:
+        return _fail("stopped.", 130)
+    except BrokenPipeError:  # the reader of our output has gone: nothing more to say
+        sys.stdout = None  # or the interpreter flushes it at its end
+        return 1
+    except OSError as error:
+        return _fail(f"{error.filename or 'the system'}: {error.strerror or error}.", 1)
+    except MemoryError:
+        return _fail("there is not enough memory for this: choose a smaller model or batch.", 1)
+    return 0
+
+
+def _fail(problem: object, code: int) -> int:
+    print(f"tinybuddy: {problem}", file=sys.stderr)
+    return code
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        verb = self.prog
+        raise UsageError(f"{message}; see {verb} --help.")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe all verbs and options."""
+    parser = _Parser(
+        prog="tinybuddy",
+        description="The smallest language models that speak English.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"tinybuddy {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
+    _add_train(verbs)
+    _add_resume(verbs)
+    _add_generate(verbs)
+    _add_info(verbs)
+    _add_corpus(verbs)
+    return parser
+
+
+def _add_verb(verbs: Any, name: str, run: Any, summary: str) -> argparse.ArgumentParser:
+    text = f"{summary[0].upper()}{summary[1:]}."
+    verb: argparse.ArgumentParser = verbs.add_parser(
+        name, help=summary, description=text, allow_abbrev=False
+    )
+    verb.add_argument(
+        "--json", action="store_true", help="print one JSON object as the last line of output"
+    )
+    verb.set_defaults(run=run)
+    return verb
+
+
+def _add_train(verbs: Any) -> None:
+    verb = _add_verb(verbs, "train", _train, "train a model from nothing")
+    verb.add_argument("--recipe", default="card", metavar="NAME|FILE", help="default: card")
+    verb.add_argument(
+        "--data",
+        metavar="PATH|HUB_NAME|tales|-",
+        help="text to learn from; default: TinyStories, or the tales where there is no network",
+    )
+    verb.add_argument("--stories", type=int, metavar="N", help="training stories; 0 for all")
+    verb.add_argument("--out", metavar="RUN", help="directory of the run; default: runs/RECIPE")
+    verb.add_argument("--seed", type=int, metavar="S", help="default: the recipe's, 0")
+    verb.add_argument("--steps", type=int, metavar="N", help="optimizer steps")
+    verb.add_argument("--threads", type=int, metavar="N", help="default: the recipe's, 1")
+    verb.add_argument("--device", choices=("cpu", "cuda", "mps"), help="default: cpu")
+    verb.add_argument("--backend", choices=("torch",), help="default: torch")
+    verb.add_argument(
+        "--from", dest="from_model", metavar="MODEL", help="go on from a trained model"
+    )
+    verb.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any field of the recipe, such as learning_rate=0.003; may be repeated",
+    )
+
+
+def _train(options: argparse.Namespace) -> None:
+    from tinybuddy.config import parse_settings
+
+    settings = parse_settings(options.set)
+    for name in ("stories", "seed", "steps", "threads", "device", "backend"):
+        if (value := getattr(options, name)) is not None:
+            settings[name] = value
+    from tinybuddy.train import train
+
+    run = train(
+        options.recipe,
+        data=options.data,
+        out=options.out,
+        from_model=options.from_model,
+        **settings,
+    )
+    _show_run(run.result, options.json)
+
+
+def _add_resume(verbs: Any) -> None:
+    verb = _add_verb(verbs, "resume", _resume, "go on with a run that was stopped")
+    verb.add_argument("run_path", metavar="RUN", help="directory of the run")
+
+
+def _resume(options: argparse.Namespace) -> None:
+    from tinybuddy.train import resume
+
+    _show_run(resume(options.run_path).result, options.json)
+
+
+def _show_run(result: Any, as_json: bool) -> None:
+    if as_json:
+        _print_json(result)
+        return
+    print(
+        f"{result['bits_per_byte']:.3f} bits per byte on {result['validation_stories']:,} stories "
+        f"that it has not seen, after {result['seconds']:.0f} seconds "
+        f"({result['tokens_per_second']:,.0f} tokens/s).\n"
+        f"Hear it: tinybuddy generate --model {result['run']}\n"
+        f"Its curve: {result['run']}/loss.svg"
+    )
+
+
+def _add_generate(verbs: Any) -> None:
+    verb = _add_verb(verbs, "generate", _generate, "tell a story")
+    verb.add_argument(
+        "prompt",
+        nargs="?",
+        metavar="PROMPT",
+        help="how it begins; - or a pipe reads standard input; nothing begins a new story",
+    )
+    verb.add_argument("--model", required=True, metavar="M", help="a model or run directory")
+    verb.add_argument("--max-new-tokens", type=int, default=512, metavar="N", help="default: 512")
+    verb.add_argument("--temperature", type=float, metavar="T", help="0 takes the best token")
+    verb.add_argument("--top-k", type=int, metavar="K", help="draw among the K best; 0 = off")
+    verb.add_argument("--top-p", type=float, metavar="P", help="among the best that reach P")
+    verb.add_argument("--min-p", type=float, metavar="P", help="drop those below P x the best")
+    verb.add_argument("--repetition-penalty", type=float, metavar="R", help="above 1: less of it")
+    verb.add_argument("--seed", type=int, default=0, metavar="S", help="default: 0")
+    verb.add_argument("--stop", metavar="TEXT", help="end before this text")
+    verb.add_argument("--n", type=int, default=1, metavar="K", help="stories, seeds S, S+1, ...")
+
+
+def _generate(options: argparse.Namespace) -> None:
+    from tinybuddy.config import SampleConfig
+
+    if options.n < 1:
+        raise UsageError(f"--n must be 1 or more, not {options.n}.")
+    names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+    settings = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
+    SampleConfig.from_mapping(settings)  # wrong usage is said before anything is loaded
+    prompt = _read_prompt(options.prompt)
+    from tinybuddy.generate import load
+
+    model = load(options.model)
+    stories = []
+    for number in range(options.n):
+        pieces = model.stream(
+            prompt,
+            seed=options.seed + number,
+            max_new_tokens=options.max_new_tokens,
+            stop=options.stop,
+            **settings,
+        )
+        if options.json:
+            stories.append({"seed": options.seed + number, "text": "".join(pieces)})
+            continue
+        if number:
+            print("\n" + "-" * 20 + "\n")
+        for piece in pieces:
+            print(piece, end="", flush=True)
+        print()
+    if options.json:
+        _print_json({"model": str(options.model), "prompt": prompt, "stories": stories})
+
+
+def _read_prompt(prompt: str | None) -> str:
+    """Return the prompt; a pipe's trailing newline is not part of it."""
+    if prompt is None and (sys.stdin is None or sys.stdin.isatty()):
+        return ""
+    if prompt is None or prompt == "-":
+        try:
+            return sys.stdin.buffer.read().decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise UsageError("The prompt on standard input is not UTF-8 text.") from None
+    return prompt
+
+
+def _add_info(verbs: Any) -> None:
+    verb = _add_verb(verbs, "info", _info, "count the parameters of a model or recipe")
+    verb.add_argument(
+        "subject",
+        nargs="?",
+        default="card",
+        metavar="MODEL|RECIPE|config.json",
+        help="default: card",
+    )
+
+
+def _info(options: argparse.Namespace) -> None:
+    from tinybuddy.info import describe
+
+    facts = describe(options.subject)
+    if options.json:
+        _print_json(facts)
+        return
+    shape = facts["shape"]
+    print(f"{facts['name']}: {facts['parameters']:,} parameters, {facts['bytes']:,} bytes")
+    for part, count in facts["breakdown"].items():
+        print(f"  {part:<14} {count:>12,}  {count / facts['parameters']:6.1%}")
+    print("  (the output head is tied to the embedding and counts once)")
+    print("\n".join(f"  {key:<24} {value:>10,}" for key, value in shape.items()))
+
+
+def _add_corpus(verbs: Any) -> None:
+    verb = _add_verb(verbs, "corpus", _corpus, "look at a text, or write it as one file")
+    verb.add_argument("data", metavar="PATH|HUB_NAME|tales|-", help="what to look at")
+    verb.add_argument("--stories", type=int, default=0, metavar="N", help="training stories")
+    verb.add_argument(
+        "-o", "--out", metavar="FILE", help="write the stories to FILE (.txt, .jsonl)"
+    )
+
+
+def _corpus(options: argparse.Namespace) -> None:
+    from tinybuddy.corpus.overview import overview
+
+    facts = overview(options.data, options.stories, options.out)
+    if options.json:
+        _print_json(facts)
+        return
+    for key, value in facts.items():
+        shown = f"{value:,}" if isinstance(value, int) else value
+        print(f"{key.replace('_', ' '):<22} {shown}")
+
+
+def _print_json(value: Any) -> None:
+    import json
+
+    print(json.dumps(value, ensure_ascii=False))

@@ -1,0 +1,175 @@
+"""What a person sees while a run works: a live view in a terminal, plain lines elsewhere.
+
+All of it goes to standard error, so that standard output stays free for results.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.text import Text
+
+from tinybuddy.chart import sparkline
+
+REDRAW_SECONDS = 0.25  # drawing takes about 3 ms, which is 1 % of the core at this pace
+
+
+class Watcher:
+    """What a run tells; this one keeps quiet, and the others say it."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def note(self, text: str) -> None:
+        """Take one sentence."""
+
+    def working(self, what: str, done: int, total: int) -> None:
+        """Take how far something else than training has come."""
+
+    def stepped(self, step: int, steps: int, loss: float, tokens_per_second: float) -> None:
+        """Take the numbers of a training step."""
+
+    def evaluated(self, row: dict[str, Any], steps: int) -> None:
+        """Take the row of an evaluation, as ``metrics.jsonl`` holds it."""
+
+    def close(self) -> None:
+        """Give the terminal back."""
+
+
+class PlainWatcher(Watcher):
+    """One plain line for each note and evaluation; work of over two seconds is named."""
+
+    def __init__(self) -> None:
+        self._named = ""
+        self._since = time.monotonic()
+
+    def note(self, text: str) -> None:
+        """Print the sentence."""
+        print(text, file=sys.stderr, flush=True)
+
+    def working(self, what: str, done: int, total: int) -> None:
+        """Print what is being done, once, when it has taken two seconds."""
+        if what != self._named:
+            self._named, self._since = what, time.monotonic()
+        elif self._since and time.monotonic() - self._since > 2:
+            self._since = 0.0
+            self.note(f"{what} ({done:,} of {total:,}) ...")
+
+    def evaluated(self, row: dict[str, Any], steps: int) -> None:
+        """Print the row as one line."""
+        left = (steps - row["step"]) * row["train_seconds"] / max(1, row["step"])
+        sample = " ".join(row["sample"].split())[:60]
+        self.note(
+            f"step {row['step']:>{len(str(steps))}}/{steps}  loss {row['loss']:.3f}  "
+            f"{row['bits_per_byte']:.3f} bits/byte  {row['tokens_per_second']:,.0f} tokens/s  "
+            f"{clock(left)} left  | {sample}"
+        )
+
+
+class LiveWatcher(Watcher):
+    """A bar with the time left, the loss so far as a sparkline, and the latest sample."""
+
+    def __init__(self, console: Console) -> None:
+        self._losses: list[float] = []
+        self._row: dict[str, Any] = {}
+        self._drawn = 0.0
+        self._numbers = Text()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[left]} left"),
+            expand=True,
+        )
+        self._task = self._bar.add_task("reading", total=None, left="?")
+        self._live = Live(self._view(), console=console, auto_refresh=False, transient=False)
+        self._live.start()
+        self._started = time.monotonic()
+
+    def note(self, text: str) -> None:
+        """Print the sentence above the view."""
+        self._live.console.print(text, markup=False, highlight=False)
+
+    def working(self, what: str, done: int, total: int) -> None:
+        """Move the bar for what is being done."""
+        if what != self._bar.tasks[0].description:
+            self._started = time.monotonic()
+        left = (time.monotonic() - self._started) * (total - done) / max(1, done)
+        self._bar.update(
+            self._task, description=what, completed=done, total=total or None, left=clock(left)
+        )
+        self._draw()
+
+    def stepped(self, step: int, steps: int, loss: float, tokens_per_second: float) -> None:
+        """Move the bar and the sparkline."""
+        if not self._losses:
+            self._first, self._started = step - 1, time.monotonic()
+        self._losses.append(loss)
+        left = (time.monotonic() - self._started) / (step - self._first) * (steps - step)
+        self._bar.update(
+            self._task, description="training", completed=step, total=steps, left=clock(left)
+        )
+        bits = f"{self._row['bits_per_byte']:.3f}" if self._row else "..."
+        self._numbers = Text.assemble(
+            ("loss ", "dim"),
+            f"{loss:.3f}   ",
+            ("bits per byte ", "dim"),
+            (bits, "bold"),
+            ("   tokens/s ", "dim"),
+            f"{tokens_per_second:,.0f}   ",
+            (sparkline(self._losses), "cyan"),
+        )
+        self._draw()
+
+    def evaluated(self, row: dict[str, Any], steps: int) -> None:
+        """Show the sample."""
+        self._row = row
+        self._draw(now=True)
+
+    def close(self) -> None:
+        """Draw once more and leave the view standing."""
+        self._draw(now=True)
+        self._live.stop()
+
+    def _view(self) -> Group:
+        parts: list[Any] = [self._bar]
+        if self._losses:
+            parts.append(self._numbers)
+        if self._row:
+            title = f"what it says after {self._row['step']:,} steps"
+            sample = Text(self._row["sample"].strip() or "(nothing)")
+            parts.append(Panel(sample, title=title, title_align="left", border_style="dim"))
+        return Group(*parts)
+
+    def _draw(self, now: bool = False) -> None:
+        if now or time.monotonic() - self._drawn > REDRAW_SECONDS:
+            self._live.update(self._view(), refresh=True)
+            self._drawn = time.monotonic()
+
+
+def open_watcher() -> Watcher:
+    """Return the live view in a terminal, plain lines elsewhere."""
+    console = Console(stderr=True)
+    return LiveWatcher(console) if console.is_terminal else PlainWatcher()
+
+
+def clock(seconds: float) -> str:
+    """Write a duration as m:ss or h:mm:ss."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

@@ -1,0 +1,483 @@
+"""From stories to a model that speaks: one loop, whatever computes it."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinybuddy.backend import Ids, Trainer, open_trainer
+from tinybuddy.chart import Line, line_chart
+from tinybuddy.checkpoint import (
+    Checkpoint,
+    append_metrics,
+    load_checkpoint,
+    locked,
+    read_metrics,
+    read_recipe,
+    read_record,
+    rewind_metrics,
+    save_checkpoint,
+    write_recipe,
+    write_record,
+)
+from tinybuddy.config import ModelConfig, Recipe, TrainConfig, load_recipe
+from tinybuddy.corpus import Corpus, Survey, cache_folder, open_corpus, survey
+from tinybuddy.corpus.hub import STORIES, Unreachable
+from tinybuddy.corpus.packed import Tokens, pack
+from tinybuddy.disk import write_text
+from tinybuddy.errors import TinybuddyError, UsageError
+from tinybuddy.generate import Model, load
+from tinybuddy.modelfile import ModelFiles, find_model, read_model
+from tinybuddy.scoring import Score, score
+from tinybuddy.terminal import Watcher, open_watcher
+from tinybuddy.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+
+SAVE_SECONDS = 60.0  # between checkpoints at most, however far apart the evaluations are
+SAMPLE_TOKENS = 80
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        path: its directory.
+        result: what ``tinybuddy train --json`` prints.
+    """
+
+    path: Path
+    result: Mapping[str, Any]
+
+    @cached_property
+    def model(self) -> Model:
+        """The trained model."""
+        return load(self.path)
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """A row an evaluation: step, loss, bits per byte, tokens per second, a sample."""
+        return read_metrics(self.path)
+
+
+def train(
+    recipe: str | Path | Recipe = "card",
+    *,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    from_model: str | Path | None = None,
+    watcher: Watcher | None = None,
+    **settings: Any,
+) -> Run:
+    """Train a model from nothing, or go on from one.
+
+    Args:
+        recipe: a published name, a TOML file, or a `Recipe`.
+        data: see `tinybuddy.corpus.open_corpus`; by default the recipe's.
+        out: the run's directory, made here; by default ``runs/NAME``, numbered if it is taken.
+        from_model: a model or run to go on from; its shape and tokenizer replace the recipe's.
+        watcher: what is told of the progress; by default the terminal.
+        settings: any field of the recipe's sections, such as ``seed=1`` or ``steps=500``.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        UsageError: for an unknown or impossible setting.
+        TinybuddyError: if the data, the directory or the numbers do not allow it.
+        KeyboardInterrupt: on Ctrl-C, once a checkpoint is saved.
+    """
+    recipe = plan(recipe, data=data, from_model=from_model, settings=settings)
+    run = Path(out) if out else _free_name(Path("runs") / recipe.name)
+    with locked(run):
+        if (run / "recipe.toml").exists():
+            raise TinybuddyError(
+                f"{run} already holds a run: go on with tinybuddy resume {run}, "
+                "or choose another --out."
+            )
+        write_recipe(run, recipe)
+        with watcher or open_watcher() as watching:
+            return _work(run, recipe, watching)
+
+
+def resume(run: str | Path, watcher: Watcher | None = None) -> Run:
+    """Go on with a run that was stopped, to the same weights as if it had not been.
+
+    Raises:
+        TinybuddyError: if there is no run, another process writes it, or its data has changed.
+        KeyboardInterrupt: on Ctrl-C, once a checkpoint is saved.
+    """
+    run = Path(run)
+    read_recipe(run)  # before a lock makes the folder
+    with locked(run):
+        recipe, result = read_recipe(run), read_record(run).get("result")
+        if result:
+            return Run(run, result)
+        with watcher or open_watcher() as watching:
+            return _work(run, recipe, watching)
+
+
+def plan(
+    recipe: str | Path | Recipe,
+    *,
+    data: str | Path | None = None,
+    from_model: str | Path | None = None,
+    settings: Mapping[str, Any],
+) -> Recipe:
+    """Resolve a recipe and what changes it; places on disk become absolute.
+
+    Raises:
+        UsageError: for an unknown or impossible setting.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    shape = {f.name for f in fields(ModelConfig)} & settings.keys()
+    if from_model and shape:
+        raise UsageError(f"{shape.pop()} cannot be set: the model that you go on from has its own.")
+    if data:
+        settings = {**settings, "data": _absolute(data)}
+    if from_model:
+        settings = {**settings, "from_model": _absolute(find_model(from_model))}
+    return recipe.with_settings(settings)
+
+
+def batch(tokens: Tokens, config: TrainConfig, context: int, step: int) -> tuple[Ids, Ids]:
+    """Random crops for one step: inputs and targets, each (batch_size, context).
+
+    A function of seed and step alone, so a resumed run sees what it would have seen.
+    """
+    random = np.random.Generator(np.random.PCG64([config.seed, step]))
+    starts = random.integers(0, len(tokens) - context, size=(config.batch_size, 1))
+    crops = tokens[starts + np.arange(context + 1)].astype(np.int64)
+    return crops[:, :-1], crops[:, 1:]
+
+
+@dataclass(frozen=True)
+class _Material:
+    """What a run learns from and is scored on."""
+
+    survey: Survey
+    tokenizer: Tokenizer
+    tokens: Tokens
+    validation: list[str]
+
+
+def _work(run: Path, recipe: Recipe, watcher: Watcher) -> Run:
+    """Bring a run from wherever it stands to its end."""
+    started = time.monotonic()
+    recipe, corpus, found = _read_data(run, recipe, watcher)
+    start = load_checkpoint(run)
+    if start is None and recipe.train.from_model:
+        start = Checkpoint(0, 0.0, 0.0, read_model(Path(recipe.train.from_model)), {})
+    if start is not None and recipe.model != start.files.config:
+        recipe = replace(recipe, model=start.files.config)
+        write_recipe(run, recipe)
+    tokenizer = start.files.tokenizer if start else _learn_tokenizer(run, recipe, corpus, watcher)
+    material = _pack(corpus, found, tokenizer, recipe, watcher)
+    _record(run, recipe, material)
+    watcher.note(
+        f"{recipe.name}: {recipe.model.parameters:,} parameters, {recipe.train.steps:,} steps on "
+        f"{found.stories:,} stories ({found.bytes:,} bytes, {len(material.tokens):,} tokens) "
+        f"of {found.source}; {found.validation_stories:,} stories to score, "
+        f"{found.duplicates:,} duplicates left out."
+    )
+    trainer = open_trainer(recipe.model, recipe.train, start.files.weights if start else None)
+    if start and start.state:
+        trainer.load_state(start.state)
+    return _Loop(run, recipe, material, trainer, watcher, start, started).go()
+
+
+def _read_data(run: Path, recipe: Recipe, watcher: Watcher) -> tuple[Recipe, Corpus, Survey]:
+    """Open and survey the data; ``auto`` is resolved for good."""
+    config = recipe.train
+
+    def read(data: str) -> tuple[Corpus, Survey]:
+        corpus = open_corpus(
+            data,
+            config.stories,
+            config.clean,
+            spool=run / "input.txt",
+            on_progress=lambda done, total: watcher.working(f"reading {data}", done, total),
+        )
+        return survey(corpus)
+
+    data = STORIES if config.data == "auto" else config.data
+    try:
+        corpus, found = read(data)
+    except Unreachable as error:
+        if config.data != "auto":
+            raise
+        data = "tales"
+        watcher.note(f"{error}\nTRAINING ON THE BUILT-IN TALES instead of TinyStories.")
+        corpus, found = read(data)
+    if data != config.data:
+        recipe = recipe.with_settings({"data": data})
+        write_recipe(run, recipe)
+    known = read_record(run).get("data", {}).get("sha256", found.sha256)
+    if known != found.sha256:
+        raise TinybuddyError(
+            f"The data of {run} has changed since the run began: put it back, or begin a new run."
+        )
+    return recipe, corpus, found
+
+
+def _learn_tokenizer(run: Path, recipe: Recipe, corpus: Corpus, watcher: Watcher) -> Tokenizer:
+    path = run / "tokenizer.json"
+    if not path.exists():
+        watcher.note("Learning the tokenizer.")
+        size, kind = recipe.model.vocab_size, recipe.train.tokenizer
+        write_text(path, train_tokenizer(corpus.train(), size, kind).to_json())
+    return load_tokenizer(path)
+
+
+def _pack(
+    corpus: Corpus, found: Survey, tokenizer: Tokenizer, recipe: Recipe, watcher: Watcher
+) -> _Material:
+    def counted() -> Iterator[str]:
+        for number, story in enumerate(corpus.train()):
+            watcher.working("encoding the stories", number, found.stories)
+            yield story
+
+    tokens = pack(counted(), tokenizer, found.sha256, cache_folder())
+    needed = recipe.model.max_position_embeddings + 1
+    if len(tokens) < needed:
+        raise TinybuddyError(
+            f"{found.source} is too little text: it needs at least {needed:,} tokens to train on, "
+            f"has {len(tokens):,}. Give more text, or set max_position_embeddings lower."
+        )
+    return _Material(found, tokenizer, tokens, corpus.validation())
+
+
+class _Loop:
+    """The training loop, with what it carries from step to step."""
+
+    def __init__(
+        self,
+        run: Path,
+        recipe: Recipe,
+        material: _Material,
+        trainer: Trainer,
+        watcher: Watcher,
+        start: Checkpoint | None,
+        started: float,
+    ) -> None:
+        self.run, self.recipe, self.material = run, recipe, material
+        self.trainer, self.watcher = trainer, watcher
+        self.step = start.step if start else 0
+        self.train_seconds = start.train_seconds if start else 0.0
+        self.started = started - (start.seconds if start else 0.0)
+        self.context = recipe.model.max_position_embeddings
+        self.losses: list[float] = []  # since the last evaluation
+
+    def go(self) -> Run:
+        config = self.recipe.train
+        rewind_metrics(self.run, self.step)
+        with _deferred_interrupts() as interrupted:
+            if self.step == 0:
+                self._save()
+            while self.step < config.steps:
+                self._learn()
+                if interrupted() and self.step < config.steps:
+                    self._stop()
+                if self.step % config.eval_every == 0 or self.step == config.steps:
+                    self._evaluate()
+                    self._save()
+                elif time.monotonic() - self.saved > SAVE_SECONDS:
+                    self._save()
+            return self._finish()
+
+    def _learn(self) -> None:
+        began = time.perf_counter()
+        config = self.recipe.train
+        inputs, targets = batch(self.material.tokens, config, self.context, self.step)
+        loss, norm = self.trainer.step(inputs, targets, config.rate(self.step))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise TinybuddyError(
+                f"The loss is not finite at step {self.step + 1}: the checkpoint before it is kept "
+                f"in {find_model(self.run)}; train anew with a lower learning_rate."
+            )
+        self.step += 1
+        self.train_seconds += time.perf_counter() - began
+        self.losses.append(loss)
+        self.norm = norm
+        self.watcher.stepped(self.step, config.steps, loss, self._tokens_per_second())
+
+    def _evaluate(self) -> None:
+        config = self.recipe.train
+        found = self._score(self.material.validation[: config.eval_stories])
+        model = Model(self._files(), self.trainer)
+        row = {
+            "step": self.step,
+            "loss": sum(self.losses) / len(self.losses),
+            "bits_per_byte": found.bits_per_byte,
+            "gradient_norm": self.norm,
+            "learning_rate": config.rate(self.step - 1),
+            "tokens_per_second": self._tokens_per_second(),
+            "train_seconds": self.train_seconds,
+            "seconds": time.monotonic() - self.started,
+            "sample": model.generate(seed=config.seed, max_new_tokens=SAMPLE_TOKENS),
+        }
+        self.losses = []
+        append_metrics(self.run, row)
+        self.watcher.evaluated(row, config.steps)
+
+    def _finish(self) -> Run:
+        """Score all of the validation split and write the result and the curve."""
+        stories = self.material.validation
+        total = len(stories)
+        found = self._score(
+            stories, lambda done: self.watcher.working("scoring all of validation", done, total)
+        )
+        result = {
+            "bits_per_byte": found.bits_per_byte,
+            "parameters": self.recipe.model.parameters,
+            "seconds": time.monotonic() - self.started,
+            "train_seconds": self.train_seconds,
+            "tokens_per_second": self._tokens_per_second(),
+            "steps": self.step,
+            "seed": self.recipe.train.seed,
+            "validation_stories": total,
+            "validation_bytes": found.bytes - total,
+            "data": self.material.survey.source,
+            "run": str(self.run),
+            "model": str(find_model(self.run)),
+        }
+        write_text(self.run / "loss.svg", loss_chart(self.recipe, self.run, self.material.survey))
+        write_record(self.run, read_record(self.run) | {"result": result})
+        return Run(self.run, result)
+
+    def _stop(self) -> None:
+        self._save()
+        self.watcher.note(
+            f"Stopped and saved after step {self.step}: go on with tinybuddy resume {self.run}"
+        )
+        raise KeyboardInterrupt
+
+    def _save(self) -> None:
+        seconds = time.monotonic() - self.started
+        files, state = self._files(), self.trainer.state()
+        save_checkpoint(self.run, Checkpoint(self.step, seconds, self.train_seconds, files, state))
+        self.saved = time.monotonic()
+
+    def _files(self) -> ModelFiles:
+        weights = self.trainer.weights()
+        return ModelFiles(self.recipe.model, weights, self.material.tokenizer, self.recipe.sample)
+
+    def _score(self, stories: list[str], on_progress: Callable[[int], None] | None = None) -> Score:
+        return score(self.trainer, self.material.tokenizer, self.context, stories, on_progress)
+
+    def _tokens_per_second(self) -> float:
+        tokens = self.step * self.recipe.train.batch_size * self.context
+        return tokens / max(self.train_seconds, 1e-9)
+
+
+def loss_chart(recipe: Recipe, run: Path, found: Survey) -> str:
+    """Draw a run's curves, the recipe's expected one beside them, as SVG."""
+    rows = read_metrics(run)
+    bytes_per_token = found.bytes / max(1, read_record(run)["data"]["tokens"])
+    to_bits = 1 / math.log(2) / bytes_per_token
+    lines = {
+        "validation": Line([(r["step"], r["bits_per_byte"]) for r in rows], "#2a7de1", width=3),
+        "training": Line([(r["step"], r["loss"] * to_bits) for r in rows], "#8fb8e8"),
+    }
+    for text, curve in recipe.expected.items():
+        if text.casefold() in found.source.casefold():
+            points = list(zip(curve["steps"], curve["bits_per_byte"], strict=True))
+            lines[f"expected on {text}"] = Line(points, "#e1812a", dash="6 4")
+    title = f"{recipe.name}: {recipe.model.parameters:,} parameters on {Path(found.source).name}"
+    return line_chart(title, "steps", "bits per byte", lines)
+
+
+def _record(run: Path, recipe: Recipe, material: _Material) -> None:
+    """Write what is needed to do the run again elsewhere."""
+    if "data" in read_record(run):
+        return
+    packages = ("numpy", "tokenizers", "safetensors", "torch")
+    versions = {name: metadata.version(name) for name in ("tinybuddy", *packages)}
+    write_record(
+        run,
+        {
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "data": asdict(material.survey) | {"tokens": len(material.tokens)},
+            "parameters": recipe.model.parameters,
+            "versions": {"python": platform.python_version(), **versions},
+            "git_commit": _git_commit(),
+            "system": platform.platform(),
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "threads": recipe.train.threads,
+            "seed": recipe.train.seed,
+        },
+    )
+
+
+def _git_commit() -> str | None:
+    """Return the commit of this source tree, None where it is not in git."""
+    here = Path(__file__).parent
+    for command in (["ls-files", "--error-unmatch", "train.py"], ["rev-parse", "HEAD"]):
+        try:
+            done = subprocess.run(
+                ["git", *command], cwd=here, capture_output=True, text=True, check=True
+            )
+        except (OSError, subprocess.CalledProcessError):
+            return None
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    """Name the processor; Linux keeps it in a file."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
+
+
+@contextmanager
+def _deferred_interrupts() -> Iterator[Callable[[], bool]]:
+    """Let a first Ctrl-C or SIGTERM wait for the end of the step; a second one is at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event.is_set
+        return
+
+    def remember(number: int, frame: object) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+        print("Stopping after this step ...", file=sys.stderr, flush=True)
+
+    old = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event.is_set
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _absolute(place: str | Path) -> str:
+    return str(Path(place).resolve()) if Path(place).exists() else str(place)
+
+
+def _free_name(path: Path) -> Path:
+    number = 1
+    free = path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free
