@@ -72,7 +72,7 @@ def open_runner(config: ModelConfig, weights: Weights, threads: int = 1) -> Runn
     Raises:
         TinybuddyError: if PyTorch is not installed.
     """
-    _need_torch()
+    check_device()
     return TorchRunner(config, weights, threads=threads)
 
 
@@ -82,19 +82,20 @@ def open_trainer(config: ModelConfig, train: TrainConfig, weights: Weights | Non
     Raises:
         TinybuddyError: if PyTorch or the asked device is not there.
     """
-    _need_torch()
-    import torch
-
-    available = {"cpu": lambda: True}
-    available |= {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    if not available[train.device]():
-        raise TinybuddyError(f"There is no {train.device} device here: use --device cpu.")
+    check_device(train.device)
     return TorchTrainer(config, train, weights)
 
 
-def _need_torch() -> None:
+def check_device(device: str = "cpu") -> None:
+    """Raise TinybuddyError if PyTorch or the device is not there; cheap for the processor."""
     if find_spec("torch") is None:
         raise TinybuddyError("This needs PyTorch: pip install 'tinybuddy[torch]'.")
+    if device == "cpu":
+        return
+    import torch
+
+    if not (torch.cuda if device == "cuda" else torch.backends.mps).is_available():
+        raise TinybuddyError(f"There is no {device} device here: use --device cpu.")
 
 
 class TorchRunner:

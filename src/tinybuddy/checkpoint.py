@@ -74,6 +74,8 @@ def locked(run: Path) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or error
         raise TinybuddyError(f"Cannot write {run}: {reason}; choose another --out.") from None
     try:
+        for left in [*run.glob(".*.part"), *run.glob("checkpoints/.*.part")]:  # by a kill
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
         yield
     finally:
         lock.release()

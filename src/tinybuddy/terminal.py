@@ -56,7 +56,7 @@ class PlainWatcher(Watcher):
 
     def __init__(self) -> None:
         self._named = ""
-        self._since = time.monotonic()
+        self._since: float | None = None  # None once what is named has been printed
 
     def note(self, text: str) -> None:
         """Print the sentence."""
@@ -66,8 +66,8 @@ class PlainWatcher(Watcher):
         """Print what is being done, once, when it has taken two seconds."""
         if what != self._named:
             self._named, self._since = what, time.monotonic()
-        elif self._since and time.monotonic() - self._since > 2:
-            self._since = 0.0
+        elif self._since is not None and time.monotonic() - self._since > 2:
+            self._since = None
             self.note(f"{what} ({done:,} of {total:,}) ...")
 
     def evaluated(self, row: dict[str, Any], steps: int) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from tinybuddy.backend import Ids, Trainer, open_trainer
+from tinybuddy.backend import Ids, Trainer, check_device, open_trainer
 from tinybuddy.chart import Line, line_chart
 from tinybuddy.checkpoint import (
     Checkpoint,
@@ -103,6 +103,7 @@ def train(
         KeyboardInterrupt: on Ctrl-C, once a checkpoint is saved.
     """
     recipe = plan(recipe, data=data, from_model=from_model, settings=settings)
+    check_device(recipe.train.device)  # before any work is done
     run = Path(out) if out else _free_name(Path("runs") / recipe.name)
     with locked(run):
         if (run / "recipe.toml").exists():
@@ -282,6 +283,7 @@ class _Loop:
         self.started = started - (start.seconds if start else 0.0)
         self.context = recipe.model.max_position_embeddings
         self.losses: list[float] = []  # since the last evaluation
+        self.saved = time.monotonic()
 
     def go(self) -> Run:
         config = self.recipe.train

@@ -225,7 +225,9 @@ def _open_hub(
     cache = cache_folder()
 
     def read(path: str) -> Iterator[str]:
-        if path.endswith((".parquet", ".gz")):  # these cannot be read from the beginning alone
+        if path.lower().endswith(
+            (".parquet", ".gz")
+        ):  # these cannot be read from the beginning alone
             whole = hub.whole_file(data, path, cache=cache, on_progress=on_progress)
             return read_file(whole, path)
         return parse_blocks(hub.chunks(data, path, cache=cache, on_progress=on_progress), path)

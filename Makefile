@@ -1,0 +1,44 @@
+# `make story` and `make test` do all of their own set-up in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help story test check reproduce bench clean
+help:  ## list what can be made
+	@sed -n 's/^\([a-z]*\):[^#]*## /make \1\t/p' Makefile | expand -t 18
+
+story: $(VENV)/story  ## install, train the reference model, tell its story
+	@if [ -e runs/story/recipe.toml ]; then $(BIN)/tinybuddy resume runs/story; \
+	else $(BIN)/tinybuddy train --recipe card --out runs/story; fi
+	@echo
+	@$(BIN)/tinybuddy generate "Once upon a time" --model runs/story --seed 1
+
+test: check  ## install, lint, types, tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/test
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+
+reproduce: $(VENV)/test  ## the published figures; DATA=folder of TinyStories
+	$(BIN)/python benchmarks/reproduce.py $(DATA)
+
+bench: $(VENV)/test  ## training speed against a bare PyTorch loop
+	$(BIN)/python benchmarks/train_speed.py
+
+clean:  ## remove what was installed and trained here
+	rm -rf $(VENV) runs
+
+$(VENV)/story: pyproject.toml constraints.txt
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) ..."
+	@$(INSTALL) -e '.[torch]'
+	@touch $@
+
+$(VENV)/test: pyproject.toml constraints.txt
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) ..."
+	@$(INSTALL) -e '.[dev]'
+	@touch $@ $(VENV)/story

@@ -1,0 +1,85 @@
+"""What several tests share: small stories, a small trained run, and the real data where it is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tinybuddy.corpus.tales import tell
+from tinybuddy.terminal import Watcher
+from tinybuddy.train import Run, train
+
+# A model that learns in a second: the settings of every test that must train.
+SMALL = {
+    "vocab_size": 320,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "max_position_embeddings": 32,
+    "steps": 12,
+    "warmup_steps": 2,
+    "batch_size": 4,
+    "eval_every": 4,
+    "eval_stories": 2,
+}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["TINYBUDDY_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def stories() -> list[str]:
+    return [tell(index).text for index in range(60)]
+
+
+@pytest.fixture(scope="session")
+def story_file(stories: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("stories") / "stories.txt"
+    path.write_text("\n<|endoftext|>\n".join(stories), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_run(story_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    out = tmp_path_factory.mktemp("runs") / "small"
+    return train("card", data=story_file, out=out, watcher=Watcher(), **SMALL)
+
+
+@pytest.fixture
+def tinystories() -> Path:
+    """The real data set's version 1; set TINYBUDDY_STORIES to the folder above it."""
+    default = Path(__file__).parents[2] / "shared" / "tinystories"
+    folder = Path(os.environ.get("TINYBUDDY_STORIES", default)) / "v1"
+    if not folder.is_dir():
+        pytest.skip("needs TinyStories: set TINYBUDDY_STORIES to a folder that holds v1/")
+    return folder
+
+
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """Run the command in a process of its own, in an empty folder, without a terminal."""
+
+    def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+        options = {"input": "", "cwd": tmp_path, "timeout": 300} | options
+        return subprocess.run(
+            [sys.executable, "-m", "tinybuddy", *map(str, arguments)],
+            capture_output=True,
+            encoding="utf-8",
+            **options,  # type: ignore[call-overload]
+        )
+
+    return run
+
+
+def set_options(settings: dict[str, object]) -> list[str]:
+    """Return the command-line options that make the same settings."""
+    return [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]

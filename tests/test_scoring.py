@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinybuddy.backend import open_runner
+from tinybuddy.errors import TinybuddyError
+from tinybuddy.generate import Model
+from tinybuddy.modelfile import read_model, weight_shapes
+from tinybuddy.scoring import LOST_BYTE_BITS, score, windows
+from tinybuddy.tokenizer import train_tokenizer
+from tinybuddy.train import Run
+
+
+@given(st.integers(0, 500), st.integers(1, 130))
+def test_windows_score_each_prediction_once_with_context(length: int, context: int):
+    covered: list[int] = []
+    for a, p, e in windows(length, context):
+        assert 0 <= a <= p < e <= length
+        assert e - a <= context
+        assert a == 0 or p - a >= context // 2
+        covered += range(p, e)
+    assert covered == list(range(length))
+
+
+def test_windows_by_hand():
+    assert list(windows(10, 4)) == [(0, 0, 4), (2, 4, 6), (4, 6, 8), (6, 8, 10)]
+    assert list(windows(5, 4)) == [(0, 0, 4), (1, 4, 5)]
+    assert list(windows(3, 4)) == [(0, 0, 3)]
+
+
+@torch.no_grad()
+def test_score_is_the_definition_computed_plainly(small_run: Run):
+    """One window at a time, one prediction at a time, in another arithmetic."""
+    model = small_run.model
+    context = model.config.max_position_embeddings
+    stories = ["A cat.", "Mia ran to the big pond and fell in, and then 😀 she swam. " * 8, "x"]
+    bits, size = 0.0, 0
+    for story in stories:
+        ids = model.tokenizer.encode_story(story)
+        size += len(story.encode()) + 1
+        length = len(ids) - 1
+        p = 0
+        while p < length:
+            a = 0 if p == 0 else max(0, min(p - context // 2, length - context))
+            e = min(a + context, length)
+            logits = model.runner.model(torch.tensor([ids[a:e]])).double()[0]
+            for i in range(p, e):
+                bits -= logits[i - a].log_softmax(-1)[ids[i + 1]].item() / math.log(2)
+            p = e
+    found = model.score(stories)
+    assert found.bytes == size
+    assert found.bits == pytest.approx(bits, rel=1e-6)
+    assert found.bits_per_byte == found.bits / size
+
+
+def test_progress_counts_the_stories(small_run: Run):
+    seen: list[int] = []
+    model = small_run.model
+    score(model.runner, model.tokenizer, 32, iter(["a", "b", "c"]), seen.append)
+    assert seen == [1, 2, 3]
+
+
+def test_lost_bytes_cost_eight_bits(small_run: Run):
+    class Sure:
+        def log_likelihoods(self, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+            return np.zeros(targets.shape, np.float32)
+
+    tokenizer = train_tokenizer(["aaa bbb"], 6, "characters")
+    found = score(Sure(), tokenizer, 8, ["ab", "aé"])  # type: ignore[arg-type]
+    assert found.bits == 2 * LOST_BYTE_BITS
+    assert found.bytes == 3 + 4
+
+
+def test_nothing_to_score_is_one_sentence(small_run: Run):
+    with pytest.raises(TinybuddyError, match="no story to score"):
+        small_run.model.score([])
+
+
+def test_broken_weights_are_one_sentence(small_run: Run):
+    files = read_model(small_run.path / "checkpoints" / "000012")
+    weights = {n: np.full(s, np.nan, np.float32) for n, s in weight_shapes(files.config).items()}
+    model = Model(files, open_runner(files.config, weights))
+    with pytest.raises(TinybuddyError, match="not finite"):
+        model.score("A cat.")

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from tinybuddy.terminal import LiveWatcher, PlainWatcher, clock, open_watcher
+
+ROW = {
+    "step": 50,
+    "loss": 3.25,
+    "bits_per_byte": 1.5,
+    "tokens_per_second": 50_000.0,
+    "train_seconds": 30.0,
+    "sample": "The fox\nsaid [hello].",
+}
+
+
+def test_plain_lines(capsys: pytest.CaptureFixture[str]):
+    with PlainWatcher() as watcher:
+        watcher.note("A note.")
+        watcher.stepped(1, 100, 3.0, 1.0)
+        watcher.working("reading", 1, 2)
+        watcher.evaluated(ROW, 100)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        "A note.\n"
+        "step  50/100  loss 3.250  1.500 bits/byte  50,000 tokens/s  0:30 left  "
+        "| The fox said [hello].\n"
+    )
+
+
+def test_long_work_is_named_once(capsys: pytest.CaptureFixture[str], monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("tinybuddy.terminal.time.monotonic", lambda: now)
+    watcher = PlainWatcher()
+    for now in (0.0, 1.0, 3.0, 4.0, 9.0):
+        watcher.working("reading", int(now), 10)
+    assert capsys.readouterr().err == "reading (3 of 10) ...\n"
+
+
+def test_the_live_view_shows_it_learn():
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=100, height=30)
+    with LiveWatcher(console) as watcher:
+        watcher.note("A [note].")
+        watcher.working("encoding", 5, 10)
+        for step in range(1, 60):
+            watcher.stepped(step, 100, 6.0 / step, 54_321.0)
+        watcher.evaluated(ROW, 100)
+    shown = screen.getvalue()
+    for text in ("A [note].", "training", "54,321", "said [hello].", "after 50 steps", "left"):
+        assert text in shown, text
+
+
+def test_no_terminal_no_view():
+    assert isinstance(open_watcher(), PlainWatcher)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0:00"), (61, "1:01"), (3725, "1:02:05")])
+def test_clock(seconds: float, text: str):
+    assert clock(seconds) == text

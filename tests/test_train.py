@@ -1,0 +1,442 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import SMALL, Cli, set_options
+from tinybuddy.backend import Trainer, open_trainer
+from tinybuddy.checkpoint import load_checkpoint, read_metrics, read_recipe, read_record
+from tinybuddy.config import ModelConfig, TrainConfig
+from tinybuddy.corpus import hub, open_corpus, survey
+from tinybuddy.errors import TinybuddyError, UsageError
+from tinybuddy.modelfile import find_model, weight_shapes
+from tinybuddy.terminal import Watcher
+from tinybuddy.train import Run, batch, resume, train
+
+TOKENS = np.arange(1000, dtype=np.uint16)
+
+
+def _sha256(run: Path) -> str:
+    return hashlib.sha256((find_model(run) / "model.safetensors").read_bytes()).hexdigest()
+
+
+class Notes(Watcher):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_batches_are_crops_that_depend_on_seed_and_step_alone():
+    config = TrainConfig(batch_size=500)
+    inputs, targets = batch(TOKENS, config, 8, step=3)
+    assert inputs.shape == targets.shape == (500, 8)
+    assert (targets == inputs + 1).all()
+    assert inputs.min() == 0 or inputs.min() < 10
+    assert targets.max() > 990
+    again, _ = batch(TOKENS, config, 8, step=3)
+    other, _ = batch(TOKENS, config, 8, step=4)
+    seeded, _ = batch(TOKENS, TrainConfig(batch_size=500, seed=1), 8, step=3)
+    assert (again == inputs).all()
+    assert (other != inputs).any()
+    assert (seeded != inputs).any()
+
+
+def test_the_shortest_text_has_one_crop():
+    inputs, targets = batch(TOKENS[:9], TrainConfig(), 8, step=0)
+    assert (inputs == np.arange(8)).all()
+    assert targets[0, -1] == 8
+
+
+def test_steps_are_those_of_a_plain_loop():
+    """Against AdamW, clipping and decay written out in torch, over 20 steps."""
+    shape = ModelConfig(vocab_size=40, hidden_size=8, intermediate_size=12, num_attention_heads=2)
+    config = TrainConfig(grad_clip=0.5, init_std=0.1, seed=5)
+    ours = open_trainer(shape, config, None)
+    weights = {n: torch.tensor(w, requires_grad=True) for n, w in ours.weights().items()}
+    decayed = [w for w in weights.values() if w.ndim == 2]
+    plain = [w for w in weights.values() if w.ndim == 1]
+    groups = [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999), fused=False, foreach=False)
+    generator = np.random.default_rng(0)
+    for step in range(20):
+        ids = generator.integers(0, 40, (3, 11))
+        loss, norm = ours.step(ids[:, :-1], ids[:, 1:], rate := 0.01 / (step + 1))
+        logits = torch.func.functional_call(ours.model, weights, torch.tensor(ids[:, :-1]))
+        expected = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), torch.tensor(ids[:, 1:]).flatten()
+        )
+        optimizer.zero_grad()
+        expected.backward()
+        expected_norm = torch.nn.utils.clip_grad_norm_(weights.values(), 0.5)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        assert loss == pytest.approx(expected.item(), abs=1e-5)
+        assert norm == pytest.approx(expected_norm.item(), abs=1e-4)
+    for name, weight in ours.weights().items():
+        np.testing.assert_allclose(weight, weights[name].detach(), atol=1e-5, err_msg=name)
+
+
+def test_initial_weights_are_as_told_and_follow_the_seed():
+    shape = ModelConfig()
+    one, two, again = (
+        open_trainer(shape, TrainConfig(seed=s, init_std=0.02), None).weights() for s in (1, 2, 1)
+    )
+    for name, weight in one.items():
+        if weight.ndim == 1:
+            assert (weight == 1).all()
+        else:
+            assert weight.std() == pytest.approx(0.02, rel=0.1)
+            assert (weight != two[name]).any()
+        assert (weight == again[name]).all()
+
+
+def test_a_run_learns_and_leaves_what_the_contract_names(small_run: Run, story_file: Path):
+    run = small_run.path
+    assert {p.name for p in run.iterdir()} == {
+        *("recipe.toml", "run.json", "metrics.jsonl", "loss.svg", "tokenizer.json"),
+        *("checkpoints", "latest", ".lock"),
+    }
+    assert [p.name for p in sorted((run / "checkpoints").iterdir())] == ["000008", "000012"]
+    assert (run / "latest").read_text() == "000012\n"
+    recipe = read_recipe(run)
+    assert recipe.train.steps == SMALL["steps"]
+    assert recipe.train.data == str(story_file)
+    record = read_record(run)
+    assert record["result"] == small_run.result
+    assert record["data"]["sha256"]
+    assert record["versions"]["torch"] == torch.__version__
+    ElementTree.parse(run / "loss.svg")
+    rows = small_run.metrics
+    assert [row["step"] for row in rows] == [4, 8, 12]
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert small_run.result["parameters"] == recipe.model.parameters
+
+
+def test_the_final_score_is_of_all_validation(small_run: Run, stories: list[str]):
+    corpus, found = survey(open_corpus(small_run.result["data"]))
+    assert small_run.result["validation_stories"] == found.validation_stories > 2
+    expected = small_run.model.score(corpus.validation()).bits_per_byte
+    assert small_run.result["bits_per_byte"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_same_seed_gives_the_same_weights(small_run: Run, story_file: Path, tmp_path: Path):
+    settings = {"data": story_file, "watcher": Watcher(), **SMALL}
+    again = train(out=tmp_path / "again", **settings)
+    other = train(out=tmp_path / "other", seed=1, **settings)
+    assert _sha256(again.path) == _sha256(small_run.path) != _sha256(other.path)
+
+
+def test_resume_of_a_finished_run_changes_nothing(small_run: Run):
+    before = _sha256(small_run.path)
+    assert resume(small_run.path).result == small_run.result
+    assert _sha256(small_run.path) == before
+
+
+def _start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tinybuddy", *arguments],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+
+
+def _train_arguments(story_file: Path, out: str, **changes: object) -> list[str]:
+    options = set_options(SMALL | changes)
+    return ["train", "--data", str(story_file), "--out", out, *options]
+
+
+def test_kills_at_random_moments_change_nothing(story_file: Path, tmp_path: Path):
+    """SIGKILL again and again, from the first moments on; the same bytes at the end."""
+    arguments = _train_arguments(story_file, "killed", steps=300, eval_every=20)
+    whole = train(
+        data=story_file,
+        out=tmp_path / "whole",
+        watcher=Watcher(),
+        **SMALL | {"steps": 300, "eval_every": 20},
+    )
+    moments = random.Random(0)
+    killed = tmp_path / "killed"
+    for kill in range(200):
+        done = (killed / "recipe.toml").exists()
+        process = _start(["resume", "killed"] if done else arguments, tmp_path)
+        try:
+            _, errors = process.communicate(timeout=0.1 + 0.2 * kill * moments.random())
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            continue
+        assert process.returncode == 0, errors
+        break
+    assert kill >= 5
+    assert _sha256(killed) == _sha256(whole.path)
+    steps = [row["step"] for row in read_metrics(killed)]
+    assert steps == [row["step"] for row in whole.metrics]
+    assert not list(killed.glob("**/.*.part"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_and_says_so(story_file: Path, tmp_path: Path, number: int):
+    arguments = _train_arguments(story_file, "run", steps=1_000_000, eval_every=1_000_000)
+    process = _start(arguments, tmp_path)
+    run = tmp_path / "run"
+    while not (run / "latest").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    time.sleep(0.5)  # somewhere in mid-step
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    step = load_checkpoint(run).step  # type: ignore[union-attr]
+    assert step > 0
+    assert f"Stopped and saved after step {step}: go on with tinybuddy resume" in errors
+    assert "Traceback" not in errors
+
+
+def test_ctrl_c_before_the_first_step_leaves_a_run(tmp_path: Path):
+    process = _start(["train", "--data", "-", "--out", "run"], tmp_path)
+    process.kill()
+    process.communicate()
+    source = tmp_path / "pipe"
+    os.mkfifo(source)
+    process = _start(["train", "--data", str(source), "--out", "run2"], tmp_path)
+    while not (tmp_path / "run2" / "recipe.toml").exists():
+        time.sleep(0.05)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+
+
+def test_a_second_writer_is_refused(story_file: Path, tmp_path: Path, cli: Cli):
+    arguments = _train_arguments(story_file, "run", steps=1_000_000)
+    process = _start(arguments, tmp_path)
+    try:
+        while not (tmp_path / "run" / "latest").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        for verb in (["resume", "run"], arguments):
+            second = cli(*verb)
+            assert second.returncode == 1
+            assert "Another process is writing run" in second.stderr
+    finally:
+        process.kill()
+        process.communicate()
+    (tmp_path / "run" / "recipe.toml").write_text(
+        (tmp_path / "run" / "recipe.toml").read_text("utf-8").replace("1000000", "20"), "utf-8"
+    )
+    assert cli("resume", "run").returncode == 0  # the lock died with its process
+
+
+def test_a_run_is_not_overwritten(small_run: Run, story_file: Path):
+    with pytest.raises(TinybuddyError, match="already holds a run: go on with tinybuddy resume"):
+        train(data=story_file, out=small_run.path, watcher=Watcher(), **SMALL)
+
+
+def test_a_name_is_found_where_none_is_given(story_file: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("card", "card-2"):
+        run = train(data=story_file, watcher=Watcher(), **SMALL | {"steps": 2})
+        assert run.path == Path("runs") / name
+
+
+def test_resuming_nothing_is_one_sentence(tmp_path: Path):
+    with pytest.raises(TinybuddyError, match="There is no run in"):
+        resume(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def _interrupted(story_file: Path, out: Path, at: int) -> None:
+    class Impatient(Watcher):
+        def stepped(self, step: int, *_: object) -> None:
+            if step == at:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(data=story_file, out=out, watcher=Impatient(), **SMALL)
+
+
+def test_data_that_changed_is_noticed(story_file: Path, tmp_path: Path):
+    data = tmp_path / "data.txt"
+    data.write_bytes(story_file.read_bytes())
+    _interrupted(data, tmp_path / "run", at=5)
+    data.write_bytes(story_file.read_bytes() + b"<|endoftext|>More.")
+    with pytest.raises(TinybuddyError, match="has changed since the run began"):
+        resume(tmp_path / "run", Watcher())
+
+
+def test_python_is_interrupted_as_the_command_is(small_run: Run, story_file: Path, tmp_path: Path):
+    _interrupted(story_file, tmp_path / "run", at=7)
+    assert load_checkpoint(tmp_path / "run").step == 7  # type: ignore[union-attr]
+    assert resume(tmp_path / "run", Watcher()).result["steps"] == 12
+    assert _sha256(tmp_path / "run") == _sha256(small_run.path)
+
+
+def test_numbers_that_break_keep_the_last_checkpoint(
+    story_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    trainers = []
+
+    def open_and_keep(*arguments: Any) -> Trainer:
+        trainers.append(open_trainer(*arguments))
+        return trainers[-1]
+
+    class Breaker(Watcher):
+        def evaluated(self, row: dict[str, object], steps: int) -> None:
+            broken.append(self)
+
+        def stepped(self, step: int, *_: object) -> None:
+            if broken:  # the weights as a bad batch would leave them
+                with torch.no_grad():
+                    trainers[0].model.model.norm.weight.fill_(torch.nan)
+
+    broken: list[Watcher] = []
+    monkeypatch.setattr("tinybuddy.train.open_trainer", open_and_keep)
+    with pytest.raises(TinybuddyError, match="not finite at step 6: the checkpoint before it"):
+        train(data=story_file, out=tmp_path / "run", watcher=Breaker(), **SMALL)
+    checkpoint = load_checkpoint(tmp_path / "run")
+    assert checkpoint is not None
+    assert checkpoint.step == 4
+
+
+def test_it_goes_on_from_a_model_on_other_text(small_run: Run, tmp_path: Path):
+    text = tmp_path / "mine.txt"
+    text.write_text("\n\n\n".join(f"My own text number {n} is this." for n in range(60)), "utf-8")
+    settings = {k: v for k, v in SMALL.items() if k not in ModelConfig.__dataclass_fields__}
+    run = train(
+        data=text, from_model=small_run.path, out=tmp_path / "run", watcher=Watcher(), **settings
+    )
+    before = small_run.model.score("My own text number 7 is this.").bits
+    assert run.model.score("My own text number 7 is this.").bits < before
+    assert run.model.tokenizer.to_json() == small_run.model.tokenizer.to_json()
+    assert run.result["parameters"] == small_run.result["parameters"]
+    with pytest.raises(UsageError, match="hidden_size cannot be set"):
+        train(data=text, from_model=small_run.path, hidden_size=8)
+
+
+def test_too_little_text_says_how_much_is_missing(tmp_path: Path):
+    text = tmp_path / "small.txt"
+    text.write_text("One.<|endoftext|>Two.<|endoftext|>Three.", "utf-8")
+    with pytest.raises(TinybuddyError, match=r"needs at least 33 tokens to train on, has \d+\."):
+        train(data=text, out=tmp_path / "run", watcher=Watcher(), **SMALL)
+
+
+def test_without_a_network_the_tales_serve_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("TINYBUDDY_CACHE", str(tmp_path / "cache"))
+    notes = Notes()
+    run = train(out=tmp_path / "run", stories=50, watcher=notes, **SMALL)
+    assert any("TRAINING ON THE BUILT-IN TALES" in note for note in notes.notes)
+    assert run.result["data"] == "tales (built in)"
+    assert read_recipe(tmp_path / "run").train.data == "tales"
+    with pytest.raises(hub.Unreachable):
+        train(data="roneneldan/TinyStories", out=tmp_path / "run2", watcher=notes, **SMALL)
+
+
+def test_a_character_model_trains(story_file: Path, tmp_path: Path):
+    """The 112-parameter shape: 27 characters, hidden 2, one head, feed-forward 6."""
+    shape = {"vocab_size": 27, "hidden_size": 2, "intermediate_size": 6}
+    shape |= {"num_attention_heads": 1, "num_key_value_heads": 1, "tokenizer": "characters"}
+    run = train(data=story_file, out=tmp_path / "run", watcher=Watcher(), **SMALL | shape)
+    assert run.result["parameters"] == 112
+    assert run.model.generate("a", max_new_tokens=5)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits")
+def test_a_full_disk_is_one_sentence_and_loses_nothing(story_file: Path, tmp_path: Path):
+    """A limit on the size of files stands for the disk: the system refuses the write alike."""
+    import resource
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+    process = subprocess.run(
+        [sys.executable, "-m", "tinybuddy", *_train_arguments(story_file, "run", hidden_size=64)],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        stdin=subprocess.DEVNULL,
+        preexec_fn=limit,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert "Cannot write" in process.stderr
+    assert "Traceback" not in process.stderr
+    done = subprocess.run(
+        [sys.executable, "-m", "tinybuddy", "resume", "run", "--json"],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        stdin=subprocess.DEVNULL,
+        check=True,
+    )
+    assert json.loads(done.stdout.splitlines()[-1])["steps"] == SMALL["steps"]
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(story_file: Path, tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TinybuddyError, match=r"Cannot write .*choose another --out"):
+        train(data=story_file, out=tmp_path / "file" / "run", watcher=Watcher(), **SMALL)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+def test_no_permission_is_one_sentence(story_file: Path, tmp_path: Path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    with pytest.raises(TinybuddyError, match=r"Cannot write .*Permission denied"):
+        train(data=story_file, out=tmp_path / "locked" / "run", watcher=Watcher(), **SMALL)
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff" * 50])
+def test_a_damaged_checkpoint_is_one_sentence(story_file: Path, tmp_path: Path, damage: bytes):
+    _interrupted(story_file, tmp_path / "run", at=5)
+    (find_model(tmp_path / "run") / "state.safetensors").write_bytes(damage)
+    with pytest.raises(TinybuddyError, match="is damaged"):
+        resume(tmp_path / "run", Watcher())
+
+
+def test_every_weight_is_saved_with_its_moments(small_run: Run):
+    checkpoint = load_checkpoint(small_run.path)
+    assert checkpoint is not None
+    names = weight_shapes(checkpoint.files.config)
+    keys = ("step", "exp_avg", "exp_avg_sq")
+    assert checkpoint.state.keys() == {f"{n}.{key}" for n in names for key in keys}
+
+
+def test_the_card_on_tinystories(tinystories: Path, tmp_path: Path):
+    """A tenth of the steps is enough to foresee more than how frequent each token is."""
+    run = train(
+        data=tinystories, out=tmp_path / "run", watcher=Watcher(), steps=100, eval_every=100
+    )
+    assert run.result["validation_stories"] == 759
+    corpus = open_corpus(str(tinystories), stories=5000)
+    tokenizer = run.model.tokenizer
+    ids = [
+        np.concatenate([tokenizer.encode_story(s)[1:] for s in split])
+        for split in (corpus.train(), corpus.validation())
+    ]
+    counts = np.bincount(ids[0], minlength=1024) + 1
+    size = run.result["validation_bytes"] + run.result["validation_stories"]
+    unigram = -np.log2(counts / counts.sum())[ids[1]].sum() / size
+    assert run.result["bits_per_byte"] < 0.9 * unigram
