@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
-import platform
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -15,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +40,7 @@ from tinybuddy.disk import write_text
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.generate import Model, load
 from tinybuddy.modelfile import ModelFiles, find_model, read_model
+from tinybuddy.provenance import provenance
 from tinybuddy.scoring import Score, score
 from tinybuddy.terminal import Watcher, open_watcher
 from tinybuddy.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
@@ -408,46 +405,17 @@ def _record(run: Path, recipe: Recipe, material: _Material) -> None:
     """Write what is needed to do the run again elsewhere."""
     if "data" in read_record(run):
         return
-    packages = ("numpy", "tokenizers", "safetensors", "torch")
-    versions = {name: metadata.version(name) for name in ("tinybuddy", *packages)}
     write_record(
         run,
         {
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "data": asdict(material.survey) | {"tokens": len(material.tokens)},
             "parameters": recipe.model.parameters,
-            "versions": {"python": platform.python_version(), **versions},
-            "git_commit": _git_commit(),
-            "system": platform.platform(),
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-            "threads": recipe.train.threads,
             "seed": recipe.train.seed,
+            "threads": recipe.train.threads,
+            **provenance(),
         },
     )
-
-
-def _git_commit() -> str | None:
-    """Return the commit of this source tree, None where it is not in git."""
-    here = Path(__file__).parent
-    for command in (["ls-files", "--error-unmatch", "train.py"], ["rev-parse", "HEAD"]):
-        try:
-            done = subprocess.run(
-                ["git", *command], cwd=here, capture_output=True, text=True, check=True
-            )
-        except (OSError, subprocess.CalledProcessError):
-            return None
-    return done.stdout.strip()
-
-
-def _processor() -> str:
-    """Name the processor; Linux keeps it in a file."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
 
 
 @contextmanager

@@ -225,9 +225,8 @@ def _open_hub(
     cache = cache_folder()
 
     def read(path: str) -> Iterator[str]:
-        if path.lower().endswith(
-            (".parquet", ".gz")
-        ):  # these cannot be read from the beginning alone
+        # The beginning alone of these cannot be read.
+        if path.lower().endswith((".parquet", ".gz")):
             whole = hub.whole_file(data, path, cache=cache, on_progress=on_progress)
             return read_file(whole, path)
         return parse_blocks(hub.chunks(data, path, cache=cache, on_progress=on_progress), path)
