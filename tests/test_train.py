@@ -20,7 +20,7 @@ from tests.conftest import SMALL, Cli, set_options
 from tinybuddy.backend import Trainer, open_trainer
 from tinybuddy.checkpoint import load_checkpoint, read_metrics, read_recipe, read_record
 from tinybuddy.config import ModelConfig, TrainConfig
-from tinybuddy.corpus import hub, open_corpus, survey
+from tinybuddy.corpus import open_corpus, ranges, survey
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.modelfile import find_model, weight_shapes
 from tinybuddy.terminal import Watcher
@@ -351,7 +351,7 @@ def test_without_a_network_the_tales_serve_and_it_is_said(
     assert any("TRAINING ON THE BUILT-IN TALES" in note for note in notes.notes)
     assert run.result["data"] == "tales (built in)"
     assert read_recipe(tmp_path / "run").train.data == "tales"
-    with pytest.raises(hub.Unreachable):
+    with pytest.raises(ranges.Unreachable):
         train(data="roneneldan/TinyStories", out=tmp_path / "run2", watcher=notes, **SMALL)
 
 

@@ -34,8 +34,9 @@ from tinybuddy.checkpoint import (
 )
 from tinybuddy.config import ModelConfig, Recipe, TrainConfig, load_recipe
 from tinybuddy.corpus import Corpus, Survey, cache_folder, open_corpus, survey
-from tinybuddy.corpus.hub import STORIES, Unreachable
+from tinybuddy.corpus.hub import STORIES
 from tinybuddy.corpus.packed import Tokens, pack
+from tinybuddy.corpus.ranges import Unreachable
 from tinybuddy.disk import write_text
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.generate import Model, load
@@ -328,7 +329,9 @@ class _Loop:
             "tokens_per_second": self._tokens_per_second(),
             "train_seconds": self.train_seconds,
             "seconds": time.monotonic() - self.started,
-            "sample": model.generate(seed=config.seed, max_new_tokens=SAMPLE_TOKENS),
+            "sample": model.generate(
+                seed=config.seed, max_new_tokens=min(SAMPLE_TOKENS, self.context - 1)
+            ),
         }
         self.losses = []
         append_metrics(self.run, row)
@@ -393,11 +396,12 @@ def loss_chart(recipe: Recipe, run: Path, found: Survey) -> str:
         "validation": Line([(r["step"], r["bits_per_byte"]) for r in rows], "#2a7de1", width=3),
         "training": Line([(r["step"], r["loss"] * to_bits) for r in rows], "#8fb8e8"),
     }
-    for text, curve in recipe.expected.items():
-        if text.casefold() in found.source.casefold():
+    for name, curve in recipe.expected.items():
+        if name.casefold() in found.source.casefold():
             points = list(zip(curve["steps"], curve["bits_per_byte"], strict=True))
-            lines[f"expected on {text}"] = Line(points, "#e1812a", dash="6 4")
-    title = f"{recipe.name}: {recipe.model.parameters:,} parameters on {Path(found.source).name}"
+            lines[f"expected on {name}"] = Line(points, "#e1812a", dash="6 4")
+    text = "/".join(Path(found.source).parts[-2:])
+    title = f"{recipe.name}: {recipe.model.parameters:,} parameters on {text}"
     return line_chart(title, "steps", "bits per byte", lines)
 
 

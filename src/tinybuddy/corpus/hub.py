@@ -5,8 +5,7 @@ which files of a data set hold the training and the validation text; `chunks` yi
 one from its start, each block out of the cache if it is there, else over one HTTP range, then kept.
 
 `huggingface_hub` says where a file is and which token opens it, so HF_ENDPOINT, HF_TOKEN and
-HF_HUB_OFFLINE work as everywhere. The transfer is our own: the hub's takes whole files, and
-without a network tries for half a minute before it says so.
+HF_HUB_OFFLINE work as everywhere; `tinybuddy.corpus.ranges` does the transfer.
 
 In ``cache/hub/OWNER--NAME/REVISION/`` a file has ``PATH.part`` (whole blocks, in order),
 ``PATH.part.json`` (which version of which file they are) and ``PATH.part.lock``. PATH is quoted as
@@ -18,27 +17,28 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from dataclasses import dataclass
-from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
-from threading import Thread
-from typing import IO, NamedTuple, TypeVar, cast
-from urllib.error import HTTPError
-from urllib.parse import quote, urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.parse import quote
 
+from tinybuddy.corpus.ranges import (
+    BLOCK,
+    Changed,
+    Remote,
+    Unreachable,
+    Version,
+    ask,
+    changed,
+    check_status,
+    fetch,
+    insist,
+    unusable,
+)
 from tinybuddy.disk import write_text
 from tinybuddy.errors import TinybuddyError, UsageError
 
-BLOCK = 1 << 20  # bytes of a block, the unit of cache and traffic
 LARGE = 16 * BLOCK  # bytes of one range where the whole file is wanted anyway
-SKIP = 16 * BLOCK  # bytes at most to read past where a server ignores ranges
 LISTING = 64 * BLOCK  # bytes at most of a list of files
-TIMEOUT = 10.0  # seconds to wait for an answer, and then for each further piece of it
-PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds before each further try
 STORIES = "roneneldan/TinyStories"
 KINDS = (".txt", ".jsonl", ".txt.gz", ".jsonl.gz", ".parquet")  # best first
 
@@ -48,34 +48,7 @@ _ROLES = {  # what a file holds, by the words of its name, or else of its folder
     "test": r"(?<![a-z])test",
     "train": r"train",
 }
-_INSTEAD = "or use --data tales, which needs no network"
 _Progress = Callable[[int, int], None]
-_T = TypeVar("_T")
-
-
-class Unreachable(TinybuddyError):  # noqa: N818  (it says what is so, as TimeoutError does)
-    """The hub does not answer, or may not be asked: other data may still do."""
-
-
-class Changed(TinybuddyError):  # noqa: N818
-    """A file became another one while it was read; what was cached of the old one is dropped."""
-
-
-class _Version(NamedTuple):
-    """Tells one version of a file from another: its ETag ("" if it has none) and its bytes."""
-
-    etag: str
-    total: int
-
-
-@dataclass
-class _Remote:
-    """An address on the hub, for one reading."""
-
-    label: str  # what messages call it
-    url: str
-    here: int = 0  # bytes of it that are cached
-    answered: bool = False  # until it has answered once, a failure is final: no network, no waiting
 
 
 def files(name: str, *, cache: Path, endpoint: str | None = None) -> dict[str, list[str]]:
@@ -175,7 +148,7 @@ def _is_plain(path: str) -> bool:
     return sane and len(quote(path, safe="")) <= 200
 
 
-def _locate(name: str, path: str, cache: Path, endpoint: str | None) -> tuple[_Remote, Path]:
+def _locate(name: str, path: str, cache: Path, endpoint: str | None) -> tuple[Remote, Path]:
     """Where a file is on the hub, and where here."""
     from huggingface_hub import hf_hub_url
 
@@ -184,7 +157,7 @@ def _locate(name: str, path: str, cache: Path, endpoint: str | None) -> tuple[_R
         raise UsageError(f"{path!r} is no file of a data set: give its path as the hub lists it.")
     url = hf_hub_url(repo, path, repo_type="dataset", revision=revision, endpoint=endpoint)
     part = _folder(cache, repo, revision) / f"{quote(path, safe='')}.part"
-    return _Remote(f"{path} of {repo}@{revision}", url), part
+    return Remote(f"{path} of {repo}@{revision}", url), part
 
 
 def _choose(paths: list[str]) -> dict[str, list[str]]:
@@ -214,20 +187,20 @@ def _listing(repo: str, revision: str, folder: Path, endpoint: str | None) -> li
     from huggingface_hub import constants
 
     api = f"{endpoint or constants.ENDPOINT}/api/datasets/{repo}/revision"
-    remote = _Remote(f"{repo}@{revision}", f"{api}/{quote(revision, safe='')}")
+    remote = Remote(f"{repo}@{revision}", f"{api}/{quote(revision, safe='')}")
 
     def attempt() -> list[str]:
-        with _ask(remote, {}) as response:
-            _check_status(remote, response.status)
+        with ask(remote, {}) as response:
+            check_status(remote, response.status)
             listed = json.loads(response.read(LISTING))
         try:
             return [str(file["rfilename"]) for file in listed["siblings"]]
         except (LookupError, TypeError):
-            raise _unusable(remote, "gave no list of files") from None
+            raise unusable(remote, "gave no list of files") from None
 
     kept = folder / "files.json"
     try:
-        paths = _insist(remote, attempt)
+        paths = insist(remote, attempt)
         write_text(kept, json.dumps(paths))
     except Unreachable:
         if not kept.exists():
@@ -237,7 +210,7 @@ def _listing(repo: str, revision: str, folder: Path, endpoint: str | None) -> li
 
 
 def _blocks(
-    remote: _Remote, part: Path, span: int, on_progress: _Progress | None
+    remote: Remote, part: Path, span: int, on_progress: _Progress | None
 ) -> Iterator[bytes]:
     """Yield a file in pieces of at most ``span`` bytes, a multiple of BLOCK."""
     from filelock import FileLock
@@ -256,18 +229,18 @@ def _blocks(
 
 
 def _block(
-    remote: _Remote, part: Path, start: int, span: int, known: _Version | None
-) -> tuple[_Version, bytes]:
+    remote: Remote, part: Path, start: int, span: int, known: Version | None
+) -> tuple[Version, bytes]:
     """Read at most ``span`` bytes from ``start``, of version ``known`` if any came before."""
     version, here = _cached(part, remote.label)
     if known and version and version != known:
-        raise _changed(remote, known, version)
+        raise changed(remote, known, version)
     if not here:
         version = known  # of a version that was noted, but not one block of it kept, none is bound
     while version is None or here <= start < version.total:
         remote.here = here
         try:
-            version, data = _fetch(remote, here, here + span, version)
+            version, data = fetch(remote, here, here + span, version)
         except Changed:
             _note(part).unlink(missing_ok=True)
             part.unlink(missing_ok=True)
@@ -283,7 +256,7 @@ def _note(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
 
 
-def _cached(part: Path, label: str) -> tuple[_Version | None, int]:
+def _cached(part: Path, label: str) -> tuple[Version | None, int]:
     """Say which version is cached, and how many bytes of it are good.
 
     Of a block that a crash cut short no byte counts: it is written over.
@@ -295,11 +268,11 @@ def _cached(part: Path, label: str) -> tuple[_Version | None, int]:
     match note:  # names that differ in case alone share a file on some systems: hence its label
         case {"file": str(file), "etag": str(etag), "total": int(total)} if file == label:
             good = size if size == total else max(0, min(size, total) // BLOCK * BLOCK)
-            return _Version(etag, total), good
+            return Version(etag, total), good
     return None, 0
 
 
-def _append(part: Path, label: str, version: _Version, start: int, data: bytes) -> None:
+def _append(part: Path, label: str, version: Version, start: int, data: bytes) -> None:
     """Write after the ``start`` good bytes, in an order of which a crash cannot make a lie."""
     part.touch()
     with part.open("r+b") as file:
@@ -311,166 +284,3 @@ def _append(part: Path, label: str, version: _Version, start: int, data: bytes) 
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _fetch(
-    remote: _Remote, start: int, stop: int, version: _Version | None
-) -> tuple[_Version, bytes]:
-    """Get bytes ``start`` to ``stop``, or to the end, and the version of the file they are of.
-
-    After a dropped connection it goes on from the byte it had, of that same version only.
-    """
-    data = bytearray()
-
-    def attempt() -> tuple[_Version, bytes]:
-        nonlocal version
-        first = start + len(data)
-        with _ask(remote, {"Range": f"bytes={first}-{stop - 1}"}) as response:
-            found, skip = _check(remote, response, first, stop)
-            if version and found != version:
-                raise _changed(remote, version, found)
-            version = found
-            size = min(stop, found.total) - start
-            _receive(response, data, size, skip)
-            if len(data) < size:
-                at = f"byte {start + len(data):,} of {found.total:,}"
-                raise ConnectionAbortedError(f"the connection ended at {at}")
-            if response.status == 206 and _goes_on(response):
-                raise _unusable(remote, "sent more bytes than it announced")
-        return found, bytes(data)
-
-    return _insist(remote, attempt)
-
-
-def _insist(remote: _Remote, attempt: Callable[[], _T]) -> _T:
-    """Return what ``attempt`` returns, tried again after growing pauses if the connection fails."""
-    pauses = iter(PAUSES)
-    while True:
-        try:
-            return attempt()
-        except (OSError, HTTPException, ValueError) as error:
-            pause = next(pauses, None) if remote.answered else None
-            if pause is None:
-                why = str(getattr(error, "reason", "") or error) or "no answer in time"
-                raise _unreachable(remote, why) from error
-            time.sleep(pause)
-
-
-def _ask(remote: _Remote, headers: dict[str, str]) -> HTTPResponse:
-    """Send one request and wait TIMEOUT seconds at most until the answer begins.
-
-    A socket's own limit counts anew for every address of a host, and for finding the addresses
-    there is none: behind a firewall that drops packets it would be minutes. Hence the thread.
-    """
-    from huggingface_hub import constants, get_token
-
-    if constants.HF_HUB_OFFLINE:
-        raise _unreachable(remote, "HF_HUB_OFFLINE is set")
-    headers = {"User-Agent": "tinybuddy", "Accept-Encoding": "identity", **headers}
-    # Not `build_hf_headers`: for its user agent it asks the hub first, with patience of its own.
-    if not constants.HF_HUB_DISABLE_IMPLICIT_TOKEN and (token := get_token()):
-        headers["Authorization"] = f"Bearer {token}"
-    answer: Future[HTTPResponse] = Future()
-
-    def wait() -> None:
-        try:
-            request = Request(remote.url, headers=headers)
-            answer.set_result(build_opener(_Redirects).open(request, timeout=TIMEOUT))
-        except HTTPError as error:
-            answer.set_result(cast(HTTPResponse, error))  # it reads as one, and has a status
-        except Exception as error:
-            answer.set_exception(error)
-
-    Thread(target=wait, daemon=True).start()
-    response = answer.result(TIMEOUT)
-    remote.answered = True
-    return response
-
-
-class _Redirects(HTTPRedirectHandler):
-    """Goes to http and https only, never from https to http; a token stays with its host."""
-
-    def redirect_request(
-        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
-    ) -> Request | None:
-        old, new = urlsplit(req.full_url), urlsplit(newurl)
-        if new.scheme not in ("https", old.scheme):
-            return None  # which makes the redirect itself the answer
-        request = super().redirect_request(req, fp, code, msg, headers, newurl)
-        if request and (old.scheme, old.netloc) != (new.scheme, new.netloc):
-            request.remove_header("Authorization")
-        return request
-
-
-def _check_status(remote: _Remote, status: int) -> None:
-    """Raise what a status means that brings no bytes: OSError if another try may help."""
-    if status == 429 or status >= 500:
-        raise ConnectionError(f"it is busy and answers with status {status}")
-    if status in (401, 403, 404):
-        raise TinybuddyError(
-            f"The hub does not give you {remote.label} (status {status}): check the spelling, and "
-            "if it is private or asks for consent, give that on its page and set HF_TOKEN."
-        )
-    if status not in (200, 206, 416):
-        raise _unusable(remote, f"answered with status {status}")
-
-
-def _check(remote: _Remote, response: HTTPResponse, start: int, stop: int) -> tuple[_Version, int]:
-    """Return the version of the file, and how many bytes of the body come before ``start``."""
-    status, number = response.status, "([0-9]{1,18})"
-    _check_status(remote, status)
-    etag = response.headers.get("ETag", "").removeprefix("W/")
-    length = response.headers.get("Content-Length", "")
-    extent = response.headers.get("Content-Range", "")
-    whole = re.fullmatch(number, length)
-    part = re.fullmatch(f"bytes {number}-{number}/{number}", extent)
-    none = re.fullmatch(rf"bytes \*/{number}", extent)
-    if status == 200 and whole and start <= SKIP:  # it ignores ranges and sends all
-        return _Version(etag, int(length)), start
-    if status == 206 and part:
-        first, last, total = map(int, part.groups())
-        if first == start < total and last == min(stop, total) - 1:
-            return _Version(etag, total), 0
-    if status == 416 and none and int(none[1]) <= start:  # it ends before here, or is empty
-        return _Version(etag, int(none[1])), 0
-    asked = f"when asked for bytes {start}-{stop - 1}"
-    raise _unusable(remote, f"answered with status {status} and range {extent!r} {asked}")
-
-
-def _receive(response: HTTPResponse, data: bytearray, size: int, skip: int) -> None:
-    """Read into ``data`` until it has ``size`` bytes or there are no more, after ``skip`` others.
-
-    Piece by piece, so that what came before a failure stays. No Content-Encoding is undone.
-    """
-    while skip and (piece := response.read1(min(skip, BLOCK))):
-        skip -= len(piece)
-    while len(data) < size and (piece := response.read1(size - len(data))):
-        data += piece
-
-
-def _goes_on(response: HTTPResponse) -> bool:
-    try:
-        return bool(response.read1(1))
-    except (OSError, HTTPException):
-        return False  # all that was asked for has come before this failure
-
-
-def _unreachable(remote: _Remote, why: str) -> Unreachable:
-    todo = "check the network"
-    if remote.here:
-        todo = f"only its first {remote.here:,} bytes are here, so ask for fewer stories"
-    host = urlsplit(remote.url).hostname
-    return Unreachable(f"{host} cannot be asked for {remote.label} ({why}): {todo}, {_INSTEAD}.")
-
-
-def _unusable(remote: _Remote, what: str) -> TinybuddyError:
-    host = urlsplit(remote.url).hostname
-    return TinybuddyError(f"{host} {what} for {remote.label}: check HF_ENDPOINT, {_INSTEAD}.")
-
-
-def _changed(remote: _Remote, old: _Version, new: _Version) -> Changed:
-    was, now = (f"{version.total:,} bytes {version.etag}" for version in (old, new))
-    return Changed(
-        f"{remote.label} changed while it was read ({was} before, {now} now): run the same command "
-        "again, which reads it anew."
-    )

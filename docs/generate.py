@@ -1,0 +1,77 @@
+"""Write `cli.md` and `recipes.md` from the code, so that they cannot differ from it.
+
+    python docs/generate.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from dataclasses import fields
+from pathlib import Path
+
+from tinybuddy.cli import build_parser
+from tinybuddy.config import ModelConfig, SampleConfig, TrainConfig, recipe_names
+
+HERE = Path(__file__).parent
+WARNING = "<!-- Written by docs/generate.py: change the code, not this file. -->\n"
+
+
+def cli_page() -> str:
+    """Return the help of every verb."""
+    os.environ["COLUMNS"] = "96"
+    parser = build_parser()
+    verbs = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    parts = [WARNING, "# The command line\n", f"```\n{parser.format_help()}```\n"]
+    for name, verb in verbs.choices.items():
+        parts += [f"## tinybuddy {name}\n", f"```\n{verb.format_help()}```\n"]
+    parts += [
+        "## Everywhere\n",
+        "Progress and talk go to standard error, results to standard output; `--json` prints one "
+        "JSON object as the last line of standard output. Exit codes: 0 done, 1 could not, 2 wrong "
+        "usage, 130 stopped by Ctrl-C.\n",
+        "`TINYBUDDY_CACHE` names the folder for downloads and packed tokens. `HF_ENDPOINT`, "
+        "`HF_TOKEN` and `HF_HUB_OFFLINE` work as for every tool of the hub.\n",
+    ]
+    return "\n".join(parts)
+
+
+def recipes_page() -> str:
+    """Return a table of every field of a recipe."""
+    parts = [
+        WARNING,
+        "# Recipes\n",
+        "A recipe is a TOML file with the sections below; every key has a default, which is that of "
+        "`card`. `tinybuddy train --recipe FILE` takes one, `--set key=value` changes a key, and "
+        "the directory of a run keeps the whole of it in `recipe.toml`.\n",
+        f"Published: {', '.join(f'`{name}`' for name in recipe_names())}.\n",
+    ]
+    for title, part in (("model", ModelConfig), ("train", TrainConfig), ("sample", SampleConfig)):
+        parts += [f"## [{title}]\n", "| key | default | range | what |\n|---|---|---|---|"]
+        rows = []
+        for item in fields(part):
+            low, high = item.metadata["low"], item.metadata["high"]
+            among = ", ".join(f"`{word}`" for word in item.metadata["among"])
+            upper = f" to {high:,}" if math.isfinite(high) else " or more"
+            span = among or (f"{low:,}{upper}" if math.isfinite(low) else "")
+            default = f"`{item.default!r}`".replace("'", '"').replace("True", "true")
+            rows.append(f"| `{item.name}` | {default} | {span} | {item.metadata['doc']} |")
+        parts.append("\n".join(rows) + "\n")
+    parts += [
+        "## Beside the sections\n",
+        "`name`; `parameters`, the number that the shape is claimed to have, which is checked; and "
+        "`[expected.TEXT]` with `steps` and `bits_per_byte`, the validation curve to compare with "
+        "on data whose name contains TEXT.\n",
+    ]
+    return "\n".join(parts)
+
+
+def main() -> None:
+    """Write both pages."""
+    (HERE / "cli.md").write_text(cli_page(), encoding="utf-8")
+    (HERE / "recipes.md").write_text(recipes_page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
