@@ -130,7 +130,14 @@ def test_weights_of_another_kind_are_refused(folder: Path):
         read_model(folder)
 
 
+def test_a_tokenizer_of_another_model_is_refused(folder: Path):
+    (folder / "tokenizer.json").write_text(train_tokenizer(["ab"] * 9, 320).to_json(), "utf-8")
+    with pytest.raises(TinybuddyError, match="not the one that its model was trained with"):
+        read_model(folder)
+
+
 def test_a_tokenizer_of_more_tokens_than_the_model_is_refused(folder: Path):
+    _edit(folder / "config.json", tokenizer_sha256=...)  # as in a directory of other making
     (folder / "tokenizer.json").write_text(train_tokenizer(["ab"] * 9, 330).to_json(), "utf-8")
     assert read_model(folder).tokenizer.vocab_size < 320
     words = train_tokenizer([f"{a}{b} {a}{b}" for a in "abcdefgh" for b in "xyzuvw"] * 2, 400)

@@ -255,8 +255,14 @@ def _add_corpus(verbs: Any) -> None:
 
 def _corpus(options: argparse.Namespace) -> None:
     from tinybuddy.corpus.overview import overview
+    from tinybuddy.terminal import PlainWatcher
 
-    facts = overview(options.data, options.stories, options.out)
+    watcher = PlainWatcher()
+
+    def on_story(number: int) -> None:
+        watcher.working("reading the stories", number, 0)
+
+    facts = overview(options.data, options.stories, options.out, on_story)
     if options.json:
         _print_json(facts)
         return

@@ -6,6 +6,7 @@ tied embedding once), ``tokenizer.json``, ``tokenizer_config.json``, ``generatio
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from tinybuddy.tokenizer import BOS, EOS, PAD, Tokenizer, load_tokenizer
 
 Weights = Mapping[str, NDArray[np.float32]]
 
+TOKENIZER_HASH = "tokenizer_sha256"  # in config.json; other libraries do not mind it
 MAX_JSON_BYTES = 1_000_000
 MAX_HEADER_BYTES = 1_000_000
 
@@ -72,13 +74,15 @@ def write_model(folder: Path, model: ModelFiles) -> None:
     Raises:
         TinybuddyError: if it cannot be written.
     """
+    tokenizer = model.tokenizer.to_json()
+    config = hub_config(model.config) | {TOKENIZER_HASH: _sha256(tokenizer)}
     for name, value in (
-        ("config.json", hub_config(model.config)),
+        ("config.json", config),
         ("generation_config.json", _generation_config(model.sample)),
         ("tokenizer_config.json", _tokenizer_config(model.config)),
     ):
         write_text(folder / name, json.dumps(value, indent=2) + "\n")
-    write_text(folder / "tokenizer.json", model.tokenizer.to_json())
+    write_text(folder / "tokenizer.json", tokenizer)
     weights = {name: np.ascontiguousarray(array) for name, array in model.weights.items()}
     data = safetensors.numpy.save(weights, metadata={"format": "pt"})  # transformers asks for it
     write_bytes(folder / "model.safetensors", data)
@@ -92,6 +96,12 @@ def read_model(folder: Path) -> ModelFiles:
     """
     config = read_config(folder / "config.json")
     tokenizer = load_tokenizer(folder / "tokenizer.json")
+    known = _read_json(folder / "config.json").get(TOKENIZER_HASH)
+    if known is not None and known != _sha256(tokenizer.to_json()):
+        raise TinybuddyError(
+            f"The tokenizer in {folder} is not the one that its model was trained with: "
+            "copy the directory again, whole."
+        )
     if tokenizer.vocab_size > config.vocab_size:
         raise TinybuddyError(
             f"The tokenizer in {folder} has {tokenizer.vocab_size:,} tokens and its model "
@@ -223,6 +233,10 @@ def _tokenizer_config(config: ModelConfig) -> dict[str, Any]:
         "clean_up_tokenization_spaces": False,
         "model_max_length": config.max_position_embeddings,
     }
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def _read_json(path: Path) -> dict[str, Any]:

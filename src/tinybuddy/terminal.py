@@ -39,7 +39,7 @@ class Watcher:
         """Take one sentence."""
 
     def working(self, what: str, done: int, total: int) -> None:
-        """Take how far something else than training has come."""
+        """Take how far something else than training has come; a total of 0 is not known."""
 
     def stepped(self, step: int, steps: int, loss: float, tokens_per_second: float) -> None:
         """Take the numbers of a training step."""
@@ -68,7 +68,7 @@ class PlainWatcher(Watcher):
             self._named, self._since = what, time.monotonic()
         elif self._since is not None and time.monotonic() - self._since > 2:
             self._since = None
-            self.note(f"{what} ({done:,} of {total:,}) ...")
+            self.note(f"{what} ({done:,} of {total:,}) ..." if total else f"{what} ({done:,}) ...")
 
     def evaluated(self, row: dict[str, Any], steps: int) -> None:
         """Print the row as one line."""
@@ -111,7 +111,11 @@ class LiveWatcher(Watcher):
             self._started = time.monotonic()
         left = (time.monotonic() - self._started) * (total - done) / max(1, done)
         self._bar.update(
-            self._task, description=what, completed=done, total=total or None, left=clock(left)
+            self._task,
+            description=what,
+            completed=done,
+            total=total or None,
+            left=clock(left) if total else "?",
         )
         self._draw()
 

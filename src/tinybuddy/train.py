@@ -212,7 +212,7 @@ def _read_data(run: Path, recipe: Recipe, watcher: Watcher) -> tuple[Recipe, Cor
             spool=run / "input.txt",
             on_progress=lambda done, total: watcher.working(f"reading {data}", done, total),
         )
-        return survey(corpus)
+        return survey(corpus, lambda done: watcher.working("reading the stories", done, 0))
 
     data = STORIES if config.data == "auto" else config.data
     try:
@@ -237,21 +237,17 @@ def _read_data(run: Path, recipe: Recipe, watcher: Watcher) -> tuple[Recipe, Cor
 def _learn_tokenizer(run: Path, recipe: Recipe, corpus: Corpus, watcher: Watcher) -> Tokenizer:
     path = run / "tokenizer.json"
     if not path.exists():
-        watcher.note("Learning the tokenizer.")
+        stories = _told(watcher, "learning the tokenizer", corpus.train(), 0)
         size, kind = recipe.model.vocab_size, recipe.train.tokenizer
-        write_text(path, train_tokenizer(corpus.train(), size, kind).to_json())
+        write_text(path, train_tokenizer(stories, size, kind).to_json())
     return load_tokenizer(path)
 
 
 def _pack(
     corpus: Corpus, found: Survey, tokenizer: Tokenizer, recipe: Recipe, watcher: Watcher
 ) -> _Material:
-    def counted() -> Iterator[str]:
-        for number, story in enumerate(corpus.train()):
-            watcher.working("encoding the stories", number, found.stories)
-            yield story
-
-    tokens = pack(counted(), tokenizer, found.sha256, cache_folder())
+    stories = _told(watcher, "encoding the stories", corpus.train(), found.stories)
+    tokens = pack(stories, tokenizer, found.sha256, cache_folder())
     needed = recipe.model.max_position_embeddings + 1
     if len(tokens) < needed:
         raise TinybuddyError(
@@ -259,6 +255,13 @@ def _pack(
             f"has {len(tokens):,}. Give more text, or set max_position_embeddings lower."
         )
     return _Material(found, tokenizer, tokens, corpus.validation())
+
+
+def _told(watcher: Watcher, what: str, stories: Iterator[str], total: int) -> Iterator[str]:
+    """Yield the stories, telling how many have gone by."""
+    for number, story in enumerate(stories, start=1):
+        watcher.working(what, number, total)
+        yield story
 
 
 class _Loop:

@@ -138,11 +138,15 @@ def open_corpus(
     return _open_hub(data, stories, clean, on_progress)
 
 
-def survey(corpus: Corpus) -> tuple[Corpus, Survey]:
+def survey(corpus: Corpus, on_story: Callable[[int], None] | None = None) -> tuple[Corpus, Survey]:
     """Read a corpus once and say what is in it.
 
     The corpus comes back too: where no story fell into validation, the one of the smallest digest
     is held for it.
+
+    Args:
+        corpus: what to read.
+        on_story: called with the number of stories read so far.
 
     Raises:
         TinybuddyError: if it has no text, or a single story, which cannot be split.
@@ -150,8 +154,9 @@ def survey(corpus: Corpus) -> tuple[Corpus, Survey]:
     total = hashlib.sha256()
     counts = {"train": 0, "validation": 0, "duplicate": 0}
     sizes = dict.fromkeys(counts, 0)
-    smallest = b"\xff" * 8
-    for split, story in corpus.labelled():
+    for number, (split, story) in enumerate(corpus.labelled(), start=1):
+        if on_story:
+            on_story(number)
         text = story.encode("utf-8")
         counts[split] += 1
         sizes[split] += len(text)
@@ -163,8 +168,7 @@ def survey(corpus: Corpus) -> tuple[Corpus, Survey]:
     if counts["validation"] == 0 and "all" in corpus.readers and counts["train"] > 1:
         raw = replace(corpus, clean=False).labelled()
         digests = (hashlib.blake2b(s.encode("utf-8"), digest_size=8).digest() for _, s in raw)
-        smallest = min(digests)
-        return survey(replace(corpus, held=frozenset([smallest])))
+        return survey(replace(corpus, held=frozenset([min(digests)])))
     if not counts["validation"] or not counts["train"]:
         raise TinybuddyError(
             f"{corpus.source} holds {counts['train']} stories to train on and "

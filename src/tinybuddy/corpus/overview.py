@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,19 @@ from tinybuddy.disk import replacing
 from tinybuddy.errors import UsageError
 
 
-def overview(data: str, stories: int = 0, out: str | None = None) -> dict[str, Any]:
+def overview(
+    data: str,
+    stories: int = 0,
+    out: str | None = None,
+    on_story: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
     """Survey a text; with ``out``, write its stories, validation among them, as one file.
+
+    Args:
+        data: as `tinybuddy.corpus.open_corpus` takes it.
+        stories: training stories at most; 0 for all.
+        out: a ``.txt`` or ``.jsonl`` file.
+        on_story: called with the number of stories read so far.
 
     Returns:
         The fields of `tinybuddy.corpus.Survey`; for the tales also their entropy in bits.
@@ -28,7 +40,7 @@ def overview(data: str, stories: int = 0, out: str | None = None) -> dict[str, A
         raise UsageError(f"{out} must end in .txt or .jsonl, which says how to write it.")
     with tempfile.TemporaryDirectory() as folder:
         corpus = open_corpus(data, stories, clean=False, spool=Path(folder) / "input.txt")
-        corpus, found = survey(corpus)
+        corpus, found = survey(corpus, on_story)
         facts = asdict(found)
         if data == "tales":
             from tinybuddy.corpus.tales import entropy
