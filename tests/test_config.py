@@ -103,6 +103,15 @@ def test_settings_reach_the_section_they_belong_to():
     assert recipe.train.beta1 == 0.0
 
 
+def test_the_expected_curve_goes_with_what_it_was_measured_on():
+    card = load_recipe("card")
+    assert card.expected
+    assert card.with_settings({"seed": 3, "data": "x", "temperature": 1}).expected == card.expected
+    assert card.with_settings({"steps": 1000}).expected == card.expected
+    assert not card.with_settings({"steps": 500}).expected
+    assert not card.with_settings({"hidden_size": 64}).expected
+
+
 def test_rate_warms_up_and_falls_to_zero():
     config = TrainConfig(steps=1000, warmup_steps=50, learning_rate=1.0)
     assert config.rate(0) == pytest.approx(1 / 50)
@@ -122,6 +131,14 @@ def test_rate_warms_up_and_falls_to_zero():
         ("steps", "not valid TOML"),
         ("model = 3", r"write \[model\]"),
         ("a = " + "[" * 5000, "not valid TOML"),
+        (f"a = {'9' * 5000}", "not valid TOML"),
+        ("expected.x = 1", r"\[expected.x\].*two lists of numbers"),
+        ("[expected.x]\nsteps = [1, 2]\nbits_per_byte = [1]", "as long as"),
+        ("[expected.x]\nsteps = ['a']\nbits_per_byte = [1]", "two lists of numbers"),
+        ("expected" + ".a" * 3000 + " = 1", "two lists|not valid TOML"),
+        ('name = "a/b"', "cannot name a recipe"),
+        ('name = "a\\u0000b"', "cannot name a recipe"),
+        ('name = ".."', "cannot name a recipe"),
     ],
 )
 def test_broken_recipes_are_one_sentence(text: str, says: str):

@@ -102,7 +102,10 @@ def test_a_config_that_does_not_fit_is_one_sentence(folder: Path, changes, says:
         ("model.safetensors", b"\xff" * 100, "not a whole safetensors file"),
         ("model.safetensors", b"\x10\0\0\0\0\0\0\0" + b"{}" + b" " * 14, "does not hold"),
         ("tokenizer.json", b"{}", "not a tokenizer"),
-        ("generation_config.json", b'{"temperature": -1}', "temperature must lie"),
+        ("generation_config.json", b'{"temperature": -1}', "config.json is impossible"),
+        ("generation_config.json", b'{"temperature": null}', "config.json is impossible"),
+        ("generation_config.json", b'{"top_p": 1' + b"0" * 400 + b"}", "config.json is impossible"),
+        ("config.json", b'{"a": 1' + b"0" * 5000 + b"}", "not valid JSON"),
     ],
 )
 def test_a_damaged_file_is_one_sentence(folder: Path, name: str, data: bytes, says: str):
@@ -153,6 +156,13 @@ def test_a_config_of_transformers_4_reads_alike(folder: Path):
         (folder / "config.json").write_text(json.dumps(config), "utf-8")
         _edit(folder / "config.json", **old)
         assert read_config(folder / "config.json") == ModelConfig(rope_theta=777.0)
+
+
+@pytest.mark.parametrize("latest", ["", "..", "1\0", "a", "\u0663"])
+def test_latest_must_name_a_checkpoint(tmp_path: Path, latest: str):
+    (tmp_path / "latest").write_text(latest, "utf-8")
+    with pytest.raises(TinybuddyError, match="names no checkpoint"):
+        find_model(tmp_path)
 
 
 def test_finding_a_model(small_run: Run, folder: Path):

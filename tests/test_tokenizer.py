@@ -12,7 +12,6 @@ from tinybuddy.tokenizer import (
     BOS,
     CHUNK_CHARACTERS,
     EOS,
-    Tokenizer,
     parse_tokenizer,
     train_tokenizer,
     unrepresented_bytes,
@@ -116,10 +115,13 @@ def test_lone_surrogates_are_refused():
         BPE.encode("a\udcff")
 
 
-def _altered(**changes: object) -> str:
+def _altered(part: str = "", **changes: object) -> str:
     data = json.loads(BPE.to_json())
-    data["model"] |= changes
+    (data[part] if part else data).update(changes)
     return json.dumps(data)
+
+
+GROWING = {"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaaaaa"}
 
 
 @pytest.mark.parametrize(
@@ -130,19 +132,23 @@ def _altered(**changes: object) -> str:
         "[" * 10_000,
         "\x00",
         BPE.to_json()[:2000],
-        _altered(vocab={"<pad>": 1, "<bos>": 0, "<eos>": 2}, merges=[]),
-        _altered(vocab={"<pad>": 0, "<bos>": 1, "<eos>": 2, "a": 4_000_000_000}, merges=[]),
-        _altered(vocab={"<pad>": 0}, merges=[["q", "z"]]),
+        "[]",
+        '{"model": 3}',
+        _altered("model", vocab={"<pad>": 1, "<bos>": 0, "<eos>": 2}, merges=[]),
+        _altered("model", vocab={"<pad>": 0, "<bos>": 1, "<eos>": 2, "a": 2**32 - 1}, merges=[]),
+        _altered("model", vocab={"<pad>": 0}, merges=[["q", "z"]]),
+        _altered("model", merges=[["q", "zz"]]),
+        _altered("model", type="WordLevel"),
+        _altered("model", dropout=0.5),
+        _altered("model", unk_token="<pad>"),
+        _altered(normalizer=GROWING),
+        _altered(normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAA"}),
+        _altered(truncation={"max_length": 2, "strategy": "LongestFirst", "stride": 0}),
+        _altered(pre_tokenizer={"type": "Whitespace"}),
+        _altered(pre_tokenizer={"type": "ByteLevel", "add_prefix_space": True, "use_regex": True}),
+        _altered(added_tokens=[]),
     ],
 )
 def test_what_is_no_tokenizer_is_refused(text: str):
     with pytest.raises(TinybuddyError, match=r"tokenizer\.json"):
         parse_tokenizer(text)
-
-
-def test_own_settings_of_a_foreign_file_do_not_cut_text():
-    backend = parse_tokenizer(BPE.to_json()).backend
-    backend.enable_truncation(3)
-    backend.enable_padding(length=100)
-    ids = Tokenizer(backend).encode(STORIES[0])
-    assert BPE.decode(ids) == STORIES[0]

@@ -8,23 +8,33 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 
 from tests.conftest import SMALL, Cli, set_options
 from tinybuddy.backend import Trainer, open_trainer
-from tinybuddy.checkpoint import load_checkpoint, read_metrics, read_recipe, read_record
+from tinybuddy.checkpoint import (
+    append_metrics,
+    load_checkpoint,
+    read_metrics,
+    read_recipe,
+    read_record,
+    rewind_metrics,
+    save_checkpoint,
+)
 from tinybuddy.config import ModelConfig, TrainConfig
 from tinybuddy.corpus import open_corpus, ranges, survey
 from tinybuddy.errors import TinybuddyError, UsageError
-from tinybuddy.modelfile import find_model, weight_shapes
+from tinybuddy.modelfile import find_model, latest_checkpoint, weight_shapes
 from tinybuddy.terminal import Watcher
-from tinybuddy.train import Run, batch, resume, train
+from tinybuddy.train import Run, batch, plan, resume, train
 
 TOKENS = np.arange(1000, dtype=np.uint16)
 
@@ -164,33 +174,96 @@ def _train_arguments(story_file: Path, out: str, **changes: object) -> list[str]
     return ["train", "--data", str(story_file), "--out", out, *options]
 
 
+def _latest_step(run: Path) -> int:
+    path = run / "latest"
+    return int(path.read_text()) if path.exists() else -1
+
+
 def test_kills_at_random_moments_change_nothing(story_file: Path, tmp_path: Path):
     """SIGKILL again and again, from the first moments on; the same bytes at the end."""
-    arguments = _train_arguments(story_file, "killed", steps=300, eval_every=20)
-    whole = train(
-        data=story_file,
-        out=tmp_path / "whole",
-        watcher=Watcher(),
-        **SMALL | {"steps": 300, "eval_every": 20},
-    )
-    moments = random.Random(0)
-    killed = tmp_path / "killed"
-    for kill in range(200):
-        done = (killed / "recipe.toml").exists()
-        process = _start(["resume", "killed"] if done else arguments, tmp_path)
-        try:
-            _, errors = process.communicate(timeout=0.1 + 0.2 * kill * moments.random())
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            continue
-        assert process.returncode == 0, errors
-        break
-    assert kill >= 5
+    settings = SMALL | {"steps": 400, "eval_every": 20}
+    whole = train(data=story_file, out=tmp_path / "whole", watcher=Watcher(), **settings)
+    arguments = _train_arguments(story_file, "killed", **settings)
+    killed, pauses = tmp_path / "killed", random.Random(0)
+    reached = []
+    # Seconds after the start, then steps whose checkpoint is waited for, and a little longer.
+    for moment in [0.05, 0.2, 0.5, 1.0, 1.5, *range(20, 400, 60)]:
+        process = _start(["resume", "killed"] if is_run(killed) else arguments, tmp_path)
+        if isinstance(moment, float):
+            time.sleep(moment)
+        else:
+            while _latest_step(killed) < moment and process.poll() is None:
+                time.sleep(0.002)
+            time.sleep(0.05 * pauses.random())
+        assert process.poll() is None, process.communicate()
+        process.kill()
+        process.communicate()
+        reached.append(_latest_step(killed))
+    assert len({*reached}) >= 6, reached
+    assert resume(killed, Watcher()).result["steps"] == 400
     assert _sha256(killed) == _sha256(whole.path)
     steps = [row["step"] for row in read_metrics(killed)]
     assert steps == [row["step"] for row in whole.metrics]
     assert not list(killed.glob("**/.*.part"))
+
+
+def is_run(folder: Path) -> bool:
+    return (folder / "recipe.toml").exists()
+
+
+KILLER = """
+import os, pathlib, shutil, signal, sys
+from tinybuddy.cli import main
+
+left = int(sys.argv[1])
+
+def armed(function):
+    def call(*arguments, **options):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **options)
+    return call
+
+for place, name in ((os, "replace"), (os, "rename"), (os, "fsync"), (shutil, "rmtree")):
+    setattr(place, name, armed(getattr(place, name)))
+code = main(sys.argv[2:])
+print(int(sys.argv[1]) - left, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_a_kill_between_any_two_writes_changes_nothing(small_run: Run, story_file, tmp_path: Path):
+    """Killed at calls that make things last, one after another, in training and in resuming."""
+
+    def run(calls: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", KILLER, str(calls), *arguments]
+        return subprocess.run(
+            command, cwd=tmp_path, capture_output=True, encoding="utf-8", stdin=subprocess.DEVNULL
+        )
+
+    arguments = _train_arguments(story_file, "whole")
+    done = run(10**9, *arguments)
+    assert done.returncode == 0, done.stderr
+    total = int(done.stderr.splitlines()[-1])
+    assert total > 50
+    # Each further kill comes a few calls into what the resumed run writes.
+    out = tmp_path / "killed"
+    arguments = _train_arguments(story_file, "killed")
+    kills = 0
+    for calls in (1, 3, 8, 12, 17, 18, 19, 20, 21, 22, 23, 24, 30, 38):
+        verb = ["resume", "killed"] if is_run(out) else arguments
+        done = run(calls, *verb)
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        kills += 1
+    assert kills >= 8
+    assert resume(out, Watcher()).result["steps"] == SMALL["steps"]
+    assert _sha256(out) == _sha256(small_run.path)
+    assert [row["step"] for row in read_metrics(out)] == [4, 8, 12]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
@@ -212,20 +285,35 @@ def test_ctrl_c_saves_and_says_so(story_file: Path, tmp_path: Path, number: int)
     assert "Traceback" not in errors
 
 
-def test_ctrl_c_before_the_first_step_leaves_a_run(tmp_path: Path):
-    process = _start(["train", "--data", "-", "--out", "run"], tmp_path)
-    process.kill()
-    process.communicate()
+@pytest.mark.skipif(os.name != "posix", reason="pipes with names")
+def test_ctrl_c_before_the_first_step_leaves_a_run(story_file: Path, tmp_path: Path):
     source = tmp_path / "pipe"
-    os.mkfifo(source)
-    process = _start(["train", "--data", str(source), "--out", "run2"], tmp_path)
-    while not (tmp_path / "run2" / "recipe.toml").exists():
+    os.mkfifo(source)  # its reader waits for a writer that does not come
+    process = _start(_train_arguments(source, "run"), tmp_path)
+    while not is_run(tmp_path / "run"):
         time.sleep(0.05)
     time.sleep(1.0)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
+    source.unlink()
+    source.write_bytes(story_file.read_bytes())
+    assert resume(tmp_path / "run", Watcher()).result["steps"] == SMALL["steps"]
+
+
+def test_standard_input_that_was_cut_says_so(tmp_path: Path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tinybuddy", "train", "--data", "-", "--out", "run"],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+    )
+    while not is_run(tmp_path / "run"):
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    with pytest.raises(TinybuddyError, match="not read to its end: begin a new run"):
+        resume(tmp_path / "run", Watcher())
 
 
 def test_a_second_writer_is_refused(story_file: Path, tmp_path: Path, cli: Cli):
@@ -249,8 +337,17 @@ def test_a_second_writer_is_refused(story_file: Path, tmp_path: Path, cli: Cli):
 
 
 def test_a_run_is_not_overwritten(small_run: Run, story_file: Path):
-    with pytest.raises(TinybuddyError, match="already holds a run: go on with tinybuddy resume"):
-        train(data=story_file, out=small_run.path, watcher=Watcher(), **SMALL)
+    for folder in (small_run.path, find_model(small_run.path), story_file.parent):
+        before = {path: path.read_bytes() for path in folder.glob("**/*.*") if path.is_file()}
+        with pytest.raises(TinybuddyError, match="already holds something: go on with"):
+            train(data=story_file, out=folder, watcher=Watcher(), **SMALL)
+        assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_start_that_failed_may_be_repeated(story_file: Path, tmp_path: Path):
+    with pytest.raises(TinybuddyError, match="no file or folder"):
+        train(data=tmp_path / "none.txt", out=tmp_path / "run", watcher=Watcher(), **SMALL)
+    assert train(data=story_file, out=tmp_path / "run", watcher=Watcher(), **SMALL).metrics
 
 
 def test_a_name_is_found_where_none_is_given(story_file: Path, tmp_path: Path, monkeypatch):
@@ -285,6 +382,13 @@ def test_data_that_changed_is_noticed(story_file: Path, tmp_path: Path):
         resume(tmp_path / "run", Watcher())
 
 
+def test_ctrl_c_at_an_evaluation_keeps_its_row(story_file: Path, tmp_path: Path):
+    _interrupted(story_file, tmp_path / "run", at=8)
+    assert [row["step"] for row in read_metrics(tmp_path / "run")] == [4, 8]
+    resume(tmp_path / "run", Watcher())
+    assert [row["step"] for row in read_metrics(tmp_path / "run")] == [4, 8, 12]
+
+
 def test_python_is_interrupted_as_the_command_is(small_run: Run, story_file: Path, tmp_path: Path):
     _interrupted(story_file, tmp_path / "run", at=7)
     assert load_checkpoint(tmp_path / "run").step == 7  # type: ignore[union-attr]
@@ -311,7 +415,7 @@ def test_numbers_that_break_keep_the_last_checkpoint(
                     trainers[0].model.model.norm.weight.fill_(torch.nan)
 
     broken: list[Watcher] = []
-    monkeypatch.setattr("tinybuddy.train.open_trainer", open_and_keep)
+    monkeypatch.setattr(sys.modules["tinybuddy.train"], "open_trainer", open_and_keep)
     with pytest.raises(TinybuddyError, match="not finite at step 6: the checkpoint before it"):
         train(data=story_file, out=tmp_path / "run", watcher=Breaker(), **SMALL)
     checkpoint = load_checkpoint(tmp_path / "run")
@@ -408,12 +512,96 @@ def test_no_permission_is_one_sentence(story_file: Path, tmp_path: Path):
         train(data=story_file, out=tmp_path / "locked" / "run", watcher=Watcher(), **SMALL)
 
 
-@pytest.mark.parametrize("damage", [b"", b"\xff" * 50])
-def test_a_damaged_checkpoint_is_one_sentence(story_file: Path, tmp_path: Path, damage: bytes):
+def _damaged_states(state: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    name = "model.norm.weight.exp_avg"
+    return [
+        {},
+        {k: v for k, v in state.items() if k != name},
+        state | {name: np.zeros(3, np.float32)},
+        state | {name: state[name].astype(np.float16)},
+        state | {"other": state[name]},
+    ]
+
+
+def test_a_damaged_checkpoint_is_one_sentence(story_file: Path, tmp_path: Path):
     _interrupted(story_file, tmp_path / "run", at=5)
-    (find_model(tmp_path / "run") / "state.safetensors").write_bytes(damage)
-    with pytest.raises(TinybuddyError, match="is damaged"):
+    path = latest_checkpoint(tmp_path / "run") / "state.safetensors"
+    state = safetensors.numpy.load_file(path)
+    counts = {"step": "5", "seconds": "1.0", "train_seconds": "0.5"}
+    damages = [b"", b"\xff" * 50, safetensors.numpy.save(state)]
+    damages += [safetensors.numpy.save(s, counts) for s in _damaged_states(state)]
+    for wrong in ({"step": "-5"}, {"step": "12"}, {"seconds": "nan"}, {"train_seconds": "-1"}):
+        damages.append(safetensors.numpy.save(state, counts | wrong))
+    for damage in damages:
+        path.write_bytes(damage)
+        with pytest.raises(TinybuddyError, match=r"is damaged|is not what the optimizer"):
+            resume(tmp_path / "run", Watcher())
+    path.write_bytes(safetensors.numpy.save(state, counts))
+    assert resume(tmp_path / "run", Watcher()).result["steps"] == 12
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"data": []}', '{"data": {}}', "[" * 100_000, '{"result": {"x": 1}}']
+)
+def test_a_damaged_record_is_one_sentence(story_file: Path, tmp_path: Path, text: str):
+    _interrupted(story_file, tmp_path / "run", at=5)
+    (tmp_path / "run" / "run.json").write_text(text, "utf-8")
+    with pytest.raises(TinybuddyError, match="delete it and resume"):
         resume(tmp_path / "run", Watcher())
+    (tmp_path / "run" / "run.json").unlink()
+    assert resume(tmp_path / "run", Watcher()).result["steps"] == 12
+
+
+@pytest.mark.parametrize("line", ["{}", "[1]", '{"step": 5}', "[" * 100_000, '{"step'])
+def test_damaged_metrics_end_there(story_file: Path, tmp_path: Path, line: str):
+    _interrupted(story_file, tmp_path / "run", at=5)
+    with (tmp_path / "run" / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write(line)
+    assert [row["step"] for row in resume(tmp_path / "run", Watcher()).metrics] == [4, 8, 12]
+
+
+def test_metrics_hold_any_sample(tmp_path: Path):
+    rows = [
+        {"step": n, "loss": 1.0, "bits_per_byte": 1.0, "sample": "a\u2028b\x85c\n"} for n in (1, 2)
+    ]
+    for row in rows:
+        append_metrics(tmp_path, row)
+    assert read_metrics(tmp_path) == rows == rewind_metrics(tmp_path, 2)
+    assert rewind_metrics(tmp_path, 1) == rows[:1] == read_metrics(tmp_path)
+
+
+def test_checkpoints_are_kept_by_number(small_run: Run, tmp_path: Path):
+    checkpoint = load_checkpoint(small_run.path)
+    assert checkpoint is not None
+    for step in (999_900, 999_950, 1_000_000, 1_000_050):
+        save_checkpoint(tmp_path, replace(checkpoint, step=step))
+        assert latest_checkpoint(tmp_path).name == str(step)
+    kept = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir())
+    assert kept == [1_000_000, 1_000_050]
+
+
+def test_a_character_model_is_gone_on_from(story_file: Path, tmp_path: Path):
+    shape = {"vocab_size": 64, "tokenizer": "characters"}
+    train(data=story_file, out=tmp_path / "a", watcher=Watcher(), **SMALL | shape)
+    settings = {k: v for k, v in SMALL.items() if k not in ModelConfig.__dataclass_fields__}
+    run = train(
+        data=story_file,
+        from_model=tmp_path / "a",
+        out=tmp_path / "b",
+        watcher=Watcher(),
+        **settings,
+    )
+    assert run.model.tokenizer.kind == "characters"
+
+
+def test_places_in_recipes_do_not_depend_on_the_folder(
+    story_file: Path, tmp_path: Path, monkeypatch
+):
+    monkeypatch.chdir(story_file.parent)
+    assert plan("card", {"data": story_file.name}).train.data == str(story_file)
+    (tmp_path / "tales").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert plan("card", {"data": "tales"}).train.data == "tales"
 
 
 def test_every_weight_is_saved_with_its_moments(small_run: Run):

@@ -8,6 +8,8 @@
 Everything public is named here. Nothing heavy is imported before it is used.
 """
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -57,10 +59,19 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'tinybuddy' has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f"tinybuddy.{_HOMES[name]}"), name)
-    globals()[name] = value  # importing the submodule `train` has just bound its name to the module
-    return value
+    return getattr(import_module(f"tinybuddy.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *_HOMES])
+
+
+class _Package(ModuleType):
+    """Keeps ``tinybuddy.train`` the function, though importing a submodule binds its name here."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

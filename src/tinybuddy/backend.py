@@ -6,7 +6,8 @@ PyTorch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
@@ -115,7 +116,8 @@ class TorchRunner:
         from tinybuddy.model import create_model
 
         torch.set_num_threads(threads)
-        with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they were
+        # The caller's random numbers stay as they were.
+        with torch.random.fork_rng(devices=[]), _memory_errors():
             torch.manual_seed(seed)
             self.model: Transformer = create_model(
                 {name: getattr(config, name) for name in config.__dataclass_fields__}, init_std
@@ -189,12 +191,13 @@ class TorchTrainer(TorchRunner):
         """
         import torch
 
-        logits = self.model(torch.from_numpy(inputs).to(self.device))
-        loss = torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1), torch.from_numpy(targets).to(self.device).flatten()
-        )
-        self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        with _memory_errors():
+            logits = self.model(torch.from_numpy(inputs).to(self.device))
+            loss = torch.nn.functional.cross_entropy(
+                logits.flatten(0, 1), torch.from_numpy(targets).to(self.device).flatten()
+            )
+            self._optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._clip)
         result = loss.item(), norm.item()
         if np.isfinite(result).all():
@@ -216,14 +219,41 @@ class TorchTrainer(TorchRunner):
         }
 
     def load_state(self, state: State) -> None:
-        """Put back what `state` gave."""
+        """Put back what `state` gave.
+
+        Raises:
+            TinybuddyError: if it is of another model; the native code would read beyond its end.
+        """
         import torch
 
+        shapes = {
+            f"{name}.{key}": () if key == "step" else tuple(parameter.shape)
+            for name, parameter in self._parameters.items()
+            for key in ("step", "exp_avg", "exp_avg_sq")
+        }
+        if {name: array.shape for name, array in state.items()} != shapes or any(
+            array.dtype != np.float32 for array in state.values()
+        ):
+            raise TinybuddyError(
+                "state.safetensors is not what the optimizer of this model remembers: delete this "
+                "checkpoint and name the one before it in latest."
+            )
         for name, array in state.items():
             parameter, key = name.rsplit(".", 1)
             device = "cpu" if key == "step" and self.device == "mps" else self.device
             value = torch.from_numpy(array.copy()).to(device)
             self._optimizer.state[self._parameters[parameter]][key] = value
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Raise MemoryError where PyTorch raises a RuntimeError that says it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "allocate memory" in str(error) or "out of memory" in str(error):
+            raise MemoryError from None
+        raise
 
 
 def _to_numpy(tensor: torch.Tensor) -> NDArray[np.float32]:

@@ -33,8 +33,9 @@ from tinybuddy.backend import State
 from tinybuddy.config import MAX_RECIPE_BYTES, Recipe, parse_recipe
 from tinybuddy.disk import read_bytes, read_text, sync_folder, write_bytes, write_text
 from tinybuddy.errors import TinybuddyError
-from tinybuddy.modelfile import ModelFiles, find_model, read_model, write_model
+from tinybuddy.modelfile import ModelFiles, latest_checkpoint, read_model, write_model
 
+RESULT = {"bits_per_byte", "validation_stories", "seconds", "tokens_per_second", "run"}
 KEPT = 2  # checkpoints; each is three times the size of the model
 MAX_METRICS_BYTES = 1_000_000_000
 
@@ -74,11 +75,22 @@ def locked(run: Path) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or error
         raise TinybuddyError(f"Cannot write {run}: {reason}; choose another --out.") from None
     try:
-        for left in [*run.glob(".*.part"), *run.glob("checkpoints/.*.part")]:  # by a kill
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
         yield
     finally:
         lock.release()
+
+
+def is_taken(run: Path) -> bool:
+    """Whether a folder holds anything; hidden files, such as our lock, do not count."""
+    return run.exists() and (not run.is_dir() or any(p.name[0] != "." for p in run.iterdir()))
+
+
+def clear(run: Path, *, everything: bool = False) -> None:
+    """Remove what a kill left half written, or everything but the lock."""
+    for path in [*run.glob("*"), *run.glob("checkpoints/*")]:
+        half = path.name.startswith(".") and path.name.endswith(".part")
+        if half or (everything and path.name != ".lock"):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
 def write_recipe(run: Path, recipe: Recipe) -> None:
@@ -111,20 +123,29 @@ def read_record(run: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        record: dict[str, Any] = json.loads(read_text(path, 1_000_000))
-    except ValueError:
-        raise TinybuddyError(f"{path} is damaged: delete it and resume.") from None
-    return record
+        record = json.loads(read_text(path, 1_000_000))
+    except (ValueError, RecursionError):
+        record = None
+    match record:
+        case {"data": {"sha256": str(), "tokens": int()}, **rest}:
+            result = rest.get("result")
+            if result is None or (isinstance(result, dict) and result.keys() >= RESULT):
+                return {str(key): value for key, value in record.items()}
+    raise TinybuddyError(f"{path} is damaged: delete it and resume.")
 
 
 def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint beside, rename it, then name it in ``latest``; drop the oldest.
+
+    A step that ``latest`` names already is left as it is: the same step has the same bytes.
 
     Raises:
         TinybuddyError: if it cannot be written; the one before it stays.
     """
     name = f"{checkpoint.step:06d}"
     folder, beside = run / "checkpoints" / name, run / "checkpoints" / f".{name}.part"
+    if (run / "latest").exists() and latest_checkpoint(run) == folder:
+        return
     try:
         shutil.rmtree(beside, ignore_errors=True)
         write_model(beside, checkpoint.files)
@@ -132,7 +153,7 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
         data = safetensors.numpy.save(checkpoint.state, metadata=counts)
         write_bytes(beside / "state.safetensors", data)
         sync_folder(beside)
-        if folder.exists():  # a kill came before it was named
+        if folder.exists():  # a kill came after the renaming
             shutil.rmtree(folder)
         beside.rename(folder)
         sync_folder(folder.parent)
@@ -142,8 +163,9 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
-    for old in sorted(p for p in folder.parent.iterdir() if p.name[0] != ".")[:-KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+    steps = sorted(int(p.name) for p in folder.parent.iterdir() if p.name.isdigit())
+    for step in [step for step in steps if step < checkpoint.step][: -KEPT + 1 or None]:
+        shutil.rmtree(folder.parent / f"{step:06d}", ignore_errors=True)
 
 
 def load_checkpoint(run: Path) -> Checkpoint | None:
@@ -154,7 +176,7 @@ def load_checkpoint(run: Path) -> Checkpoint | None:
     """
     if not (run / "latest").exists():
         return None
-    folder = find_model(run)
+    folder = latest_checkpoint(run)
     files = read_model(folder)
     path = folder / "state.safetensors"
     # AdamW keeps two numbers for each weight, and one for each tensor.
@@ -163,15 +185,13 @@ def load_checkpoint(run: Path) -> Checkpoint | None:
         state = safetensors.numpy.load(read_bytes(path, most))
         with safetensors.safe_open(path, "numpy") as file:
             counts = file.metadata() or {}
-        return Checkpoint(
-            step=int(counts["step"]),
-            seconds=float(counts["seconds"]),
-            train_seconds=float(counts["train_seconds"]),
-            files=files,
-            state=state,
-        )
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        step, seconds = int(counts["step"]), float(counts["seconds"])
+        train_seconds = float(counts["train_seconds"])
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
         raise TinybuddyError(f"{path} is damaged: {error}.") from None
+    if step != int(folder.name) or not 0 <= train_seconds <= seconds < 1e12:
+        raise TinybuddyError(f"{path} is damaged: it is not of step {folder.name}.")
+    return Checkpoint(step, seconds, train_seconds, files, state)
 
 
 def append_metrics(run: Path, row: dict[str, Any]) -> None:
@@ -179,28 +199,33 @@ def append_metrics(run: Path, row: dict[str, Any]) -> None:
     path = run / "metrics.jsonl"
     try:
         with path.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.write(json.dumps(row) + "\n")
     except OSError as error:
         raise TinybuddyError(f"Cannot write {path}: {error.strerror}.") from None
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """Rows of ``metrics.jsonl``; a line that a kill cut off ends them."""
+    """Rows of ``metrics.jsonl``; a line that a kill cut off, or that is no row, ends them."""
     path = run / "metrics.jsonl"
     rows: list[dict[str, Any]] = []
     if not path.exists():
         return rows
-    for line in read_bytes(path, MAX_METRICS_BYTES).decode("utf-8", "replace").splitlines():
+    for line in read_bytes(path, MAX_METRICS_BYTES).split(b"\n"):
         try:
-            rows.append(json.loads(line))
-        except ValueError:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
             break
+        match row:
+            case {"step": int(), "loss": float(), "bits_per_byte": float()}:
+                rows.append(row)
+            case _:
+                break
     return rows
 
 
 def rewind_metrics(run: Path, step: int) -> list[dict[str, Any]]:
     """Forget rows after ``step``, which the resumed run writes again; return the others."""
     rows = [row for row in read_metrics(run) if row["step"] <= step]
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    lines = (json.dumps(row) + "\n" for row in rows)
     write_text(run / "metrics.jsonl", "".join(lines))
     return rows

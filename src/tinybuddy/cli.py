@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 could not, 2 wrong usage, 130 stopped by Ctrl-C.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -16,6 +17,9 @@ from tinybuddy.errors import TinybuddyError, UsageError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code; never a trace-back for a user's mistake."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by the caller
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
     for stream in (sys.stdout, sys.stderr):  # any text, in any locale
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
@@ -114,18 +118,12 @@ def _train(options: argparse.Namespace) -> None:
     from tinybuddy.config import parse_settings
 
     settings = parse_settings(options.set)
-    for name in ("stories", "seed", "steps", "threads", "device", "backend"):
+    for name in ("data", "from_model", "stories", "seed", "steps", "threads", "device", "backend"):
         if (value := getattr(options, name)) is not None:
             settings[name] = value
     from tinybuddy.train import train
 
-    run = train(
-        options.recipe,
-        data=options.data,
-        out=options.out,
-        from_model=options.from_model,
-        **settings,
-    )
+    run = train(options.recipe, out=options.out, **settings)
     _show_run(run.result, options.json)
 
 
@@ -162,7 +160,7 @@ def _add_generate(verbs: Any) -> None:
         help="how it begins; - or a pipe reads standard input; nothing begins a new story",
     )
     verb.add_argument("--model", required=True, metavar="M", help="a model or run directory")
-    verb.add_argument("--max-new-tokens", type=int, default=512, metavar="N", help="default: 512")
+    verb.add_argument("--max-new-tokens", type=int, metavar="N", help="default: 512")
     verb.add_argument("--temperature", type=float, metavar="T", help="0 takes the best token")
     verb.add_argument("--top-k", type=int, metavar="K", help="draw among the K best; 0 = off")
     verb.add_argument("--top-p", type=float, metavar="P", help="among the best that reach P")
@@ -178,6 +176,8 @@ def _generate(options: argparse.Namespace) -> None:
 
     if options.n < 1:
         raise UsageError(f"--n must be 1 or more, not {options.n}.")
+    if not 0 <= options.seed <= 2**63 - options.n:
+        raise UsageError(f"--seed must lie between 0 and 2^63 - N, not {options.seed}.")
     names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
     settings = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
     SampleConfig.from_mapping(settings)  # wrong usage is said before anything is loaded
@@ -185,12 +185,13 @@ def _generate(options: argparse.Namespace) -> None:
     from tinybuddy.generate import load
 
     model = load(options.model)
+    if options.max_new_tokens is not None:
+        settings["max_new_tokens"] = options.max_new_tokens
     stories = []
     for number in range(options.n):
         pieces = model.stream(
             prompt,
             seed=options.seed + number,
-            max_new_tokens=options.max_new_tokens,
             stop=options.stop,
             **settings,
         )
@@ -208,7 +209,7 @@ def _generate(options: argparse.Namespace) -> None:
 
 def _read_prompt(prompt: str | None) -> str:
     """Return the prompt; a pipe's trailing newline is not part of it."""
-    if prompt is None and (sys.stdin is None or sys.stdin.isatty()):
+    if prompt is None and sys.stdin.isatty():
         return ""
     if prompt is None or prompt == "-":
         try:

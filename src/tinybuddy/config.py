@@ -9,6 +9,9 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
+import reprlib
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -63,11 +66,11 @@ class _Checked:
 
 def _converted(name: str, value: Any, kind: type) -> Any:
     """Return ``value`` as ``kind``; whole numbers may stand for floats, nothing else converts."""
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and type(value) is int and abs(value) < 2**53:
         value = float(value)
     if type(value) is not kind:
         wanted = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-        raise UsageError(f"{name} must be {wanted[kind]}, not {value!r}.")
+        raise UsageError(f"{name} must be {wanted[kind]}, not {reprlib.repr(value)}.")
     return value
 
 
@@ -77,9 +80,11 @@ def _check_range(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
             raise UsageError(f"{name} must be {' or '.join(among)}, not {value!r}.")
     elif isinstance(value, int | float) and not isinstance(value, bool):
         low, high = metadata["low"], metadata["high"]
-        if not low <= value <= high or math.isnan(value) or math.isinf(value):
+        if not low <= value <= min(high, sys.float_info.max):
             upper = f"{high:,}" if math.isfinite(high) else "any finite number"
-            raise UsageError(f"{name} must lie between {low:,} and {upper}, not {value!r}.")
+            raise UsageError(
+                f"{name} must lie between {low:,} and {upper}, not {reprlib.repr(value)}."
+            )
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
@@ -201,6 +206,11 @@ class SampleConfig(_Checked):
     min_p: float = _setting(0.0, "Drop tokens below this share of the best one's.", 0.0, 1.0)
 
 
+# What may change while a recipe's expected curve still tells what to expect.
+_BESIDE_THE_CURVE = {"data", "seed", "threads", "device", "backend", "eval_every"}
+_BESIDE_THE_CURVE |= SampleConfig.__dataclass_fields__.keys()
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything that makes a model: its shape, its training, and how it is sampled.
@@ -216,6 +226,8 @@ class Recipe:
     expected: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"\w[\w.-]{0,99}", self.name):  # it names folders too
+            raise UsageError(f"{self.name!r} cannot name a recipe: use letters, digits, - and _.")
         least = 259  # <pad>, <bos>, <eos> and the 256 bytes
         if self.train.tokenizer == "bpe" and self.model.vocab_size < least:
             raise UsageError(
@@ -236,7 +248,10 @@ class Recipe:
             if key not in owner:
                 raise UsageError(unknown("key", key, owner))
             changes[owner[key]][key] = value
-        return replace(self, **{n: replace(p, **changes[n]) for n, p in sections.items()})
+        changed = replace(self, **{n: replace(p, **changes[n]) for n, p in sections.items()})
+        if not settings.keys() <= _BESIDE_THE_CURVE and changed != self:
+            changed = replace(changed, expected={})
+        return changed
 
     def to_mapping(self) -> dict[str, Any]:
         """Return plain nested data, as a recipe file holds it."""
@@ -276,7 +291,7 @@ def parse_recipe(text: str, name: str) -> Recipe:
     """
     try:
         values = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # broken TOML is a ValueError
         raise UsageError(f"The recipe {name} is not valid TOML: {error}.") from None
     known = {"name", "parameters", "model", "train", "sample", "expected"}
     for key in values:
@@ -285,6 +300,12 @@ def parse_recipe(text: str, name: str) -> Recipe:
     for key in ("model", "train", "sample", "expected"):
         if not isinstance(values.setdefault(key, {}), dict):
             raise UsageError(f"{key} in the recipe {name} must be a section: write [{key}].")
+    for text, curve in values["expected"].items():
+        if not _is_curve(curve):
+            raise UsageError(
+                f"[expected.{text}] in the recipe {name} must be two lists of numbers, as long as "
+                "each other: steps and bits_per_byte."
+            )
     recipe = Recipe(
         name=str(values.get("name", name)),
         model=ModelConfig.from_mapping(values["model"]),
@@ -300,6 +321,14 @@ def parse_recipe(text: str, name: str) -> Recipe:
     return recipe
 
 
+def _is_curve(curve: Any) -> bool:
+    match curve:
+        case {"steps": list(steps), "bits_per_byte": list(bits), **rest} if not rest:
+            numbers = all(type(n) in (int, float) and abs(n) < 1e9 for n in steps + bits)
+            return numbers and len(steps) == len(bits)
+    return False
+
+
 def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
     """Read ``key=value`` texts, as ``--set`` takes them; values as in JSON, else as text.
 
@@ -313,6 +342,6 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
             raise UsageError(f"--set takes key=value, not {pair!r}: for example steps=500.")
         try:
             settings[key.strip()] = json.loads(value)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             settings[key.strip()] = value
     return settings

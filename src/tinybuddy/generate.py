@@ -15,7 +15,7 @@ from tinybuddy.sampling import PCG32, sample
 from tinybuddy.scoring import Score, score
 from tinybuddy.tokenizer import BOS, EOS, Tokenizer
 
-MAX_NEW_TOKENS = 512
+MAX_NEW_TOKENS = 512  # four times the reference model's context; most stories end before 300
 
 log = logging.getLogger("tinybuddy")
 
@@ -133,7 +133,7 @@ def load(model: str | Path, threads: int = 1) -> Model:
 
     Args:
         model: a model directory, or a run directory, whose latest checkpoint is taken.
-        threads: of the processor.
+        threads: of the processor; PyTorch keeps this number for the whole process.
 
     Raises:
         TinybuddyError: if there is no such model, or it is damaged.

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-BOS, EOS = 1, 2
+EOS = 2
 
 
 class Cache:

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 
 from tinybuddy.config import ModelConfig, SampleConfig
 from tinybuddy.disk import read_bytes, read_text, write_bytes, write_text
-from tinybuddy.errors import TinybuddyError
+from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.tokenizer import BOS, EOS, PAD, Tokenizer, load_tokenizer
 
 Weights = Mapping[str, NDArray[np.float32]]
@@ -110,7 +110,7 @@ def read_model(folder: Path) -> ModelFiles:
     weights = _read_weights(folder / "model.safetensors", config)
     sample = SampleConfig()
     if (path := folder / "generation_config.json").exists():
-        sample = _parse_sample(_read_json(path))
+        sample = _read_sample(path)
     return ModelFiles(config, weights, tokenizer, sample)
 
 
@@ -124,10 +124,22 @@ def find_model(name: str | Path) -> Path:
     if (path / "config.json").is_file():
         return path
     if (path / "latest").is_file():
-        return path / "checkpoints" / Path(read_text(path / "latest", 100).strip()).name
+        return latest_checkpoint(path)
     raise TinybuddyError(
         f"There is no model {name}: give a folder with a config.json, or a run of tinybuddy train."
     )
+
+
+def latest_checkpoint(run: Path) -> Path:
+    """Return the model directory that a run's ``latest`` names.
+
+    Raises:
+        TinybuddyError: if it names none.
+    """
+    name = read_text(run / "latest", 100).strip()
+    if not (name.isascii() and name.isdigit()):
+        raise TinybuddyError(f"{run / 'latest'} names no checkpoint: write its number there.")
+    return run / "checkpoints" / name
 
 
 def hub_config(config: ModelConfig) -> dict[str, Any]:
@@ -217,11 +229,15 @@ def _generation_config(sample: SampleConfig) -> dict[str, Any]:
     }
 
 
-def _parse_sample(values: Mapping[str, Any]) -> SampleConfig:
+def _read_sample(path: Path) -> SampleConfig:
+    values = _read_json(path)
     known = {k: values[k] for k in SampleConfig.__dataclass_fields__ if k in values}
     if not values.get("do_sample", True):
         known["temperature"] = 0.0
-    return SampleConfig.from_mapping(known)
+    try:
+        return SampleConfig.from_mapping(known)
+    except UsageError as error:
+        raise TinybuddyError(f"{path} is impossible: {error}") from None
 
 
 def _tokenizer_config(config: ModelConfig) -> dict[str, Any]:

@@ -64,7 +64,8 @@ def probabilities(
         result[scores.argmax()] = 1.0
         return result
     order = np.argsort(-scores, kind="stable")  # best first, ties by id
-    weights = np.exp((scores[order] - scores[order[0]]) / config.temperature)
+    with np.errstate(over="ignore"):  # a tiny temperature may give -inf, whose exponential is 0
+        weights = np.exp((scores[order] - scores[order[0]]) / config.temperature)
     if config.top_k:
         weights[config.top_k :] = 0.0
     if config.top_p < 1.0:  # Holtzman et al. 2019, arXiv 1904.09751

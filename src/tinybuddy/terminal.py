@@ -88,7 +88,6 @@ class LiveWatcher(Watcher):
         self._losses: list[float] = []
         self._row: dict[str, Any] = {}
         self._drawn = 0.0
-        self._numbers = Text()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -128,16 +127,7 @@ class LiveWatcher(Watcher):
         self._bar.update(
             self._task, description="training", completed=step, total=steps, left=clock(left)
         )
-        bits = f"{self._row['bits_per_byte']:.3f}" if self._row else "..."
-        self._numbers = Text.assemble(
-            ("loss ", "dim"),
-            f"{loss:.3f}   ",
-            ("bits per byte ", "dim"),
-            (bits, "bold"),
-            ("   tokens/s ", "dim"),
-            f"{tokens_per_second:,.0f}   ",
-            (sparkline(self._losses), "cyan"),
-        )
+        self._tokens_per_second = tokens_per_second
         self._draw()
 
     def evaluated(self, row: dict[str, Any], steps: int) -> None:
@@ -153,7 +143,18 @@ class LiveWatcher(Watcher):
     def _view(self) -> Group:
         parts: list[Any] = [self._bar]
         if self._losses:
-            parts.append(self._numbers)
+            bits = f"{self._row['bits_per_byte']:.3f}" if self._row else "..."
+            parts.append(
+                Text.assemble(
+                    ("loss ", "dim"),
+                    f"{self._losses[-1]:.3f}   ",
+                    ("bits per byte ", "dim"),
+                    (bits, "bold"),
+                    ("   tokens/s ", "dim"),
+                    f"{self._tokens_per_second:,.0f}   ",
+                    (sparkline(self._losses), "cyan"),
+                )
+            )
         if self._row:
             title = f"what it says after {self._row['step']:,} steps"
             sample = Text(self._row["sample"].strip() or "(nothing)")

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import codecs
 import json
+import reprlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
@@ -25,13 +27,13 @@ PAD, BOS, EOS = 0, 1, 2
 SPECIAL = ("<pad>", "<bos>", "<eos>")
 FIRST_BYTE = len(SPECIAL)
 
-# The text that merges are counted on is bounded, since the counts of a large corpus settle early
-# and its distinct words would fill the memory: 64 MB are 75,000 stories.
-MAX_TRAINING_CHARACTERS = 64_000_000
-# One text is encoded in pieces of about this size: the library keeps some 100 bytes a token.
+# The text that merges are counted on is bounded, since counts settle early and the distinct words
+# of a large corpus would fill the memory: at worst, text without spaces, 180 bytes a character.
+MAX_TRAINING_CHARACTERS = 5_000_000
+# A long text is encoded in pieces of this size: the library needs some 90 bytes a token meanwhile.
 CHUNK_CHARACTERS = 65_536
 MAX_FILE_BYTES = 16_000_000
-MAX_ID = 65_535  # ids are stored as uint16
+MAX_TOKENS = 65_535  # ids are stored as uint16
 
 
 class Tokenizer:
@@ -40,6 +42,7 @@ class Tokenizer:
     Attributes:
         backend: the ``tokenizers.Tokenizer``; its ``to_str()`` is ``tokenizer.json``.
         vocab_size: number of tokens, special ones included.
+        kind: ``bpe`` or ``characters``.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -49,7 +52,8 @@ class Tokenizer:
         self.backend = backend
         vocabulary = backend.get_vocab(with_added_tokens=True)
         self.vocab_size = max(vocabulary.values(), default=-1) + 1
-        self._pieces = _pieces(vocabulary, self.vocab_size)
+        self.kind = "bpe" if backend.pre_tokenizer else "characters"
+        self._pieces = _pieces(vocabulary, self.kind, self.vocab_size)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of ``text``, without ``<bos>`` and ``<eos>``.
@@ -58,8 +62,11 @@ class Tokenizer:
             UsageError: for text with lone surrogates, which is no Unicode text.
         """
         check_unicode(text)
-        chunks = self.backend.encode_batch_fast(_chunks(text), add_special_tokens=False)
-        return [id for chunk in chunks for id in chunk.ids]
+        ids: list[int] = []
+        for chunk in _chunks(text):
+            (encoding,) = self.backend.encode_batch_fast([chunk], add_special_tokens=False)
+            ids += encoding.ids
+        return ids
 
     def encode_story(self, text: str) -> list[int]:
         """Token ids of a whole story, from ``<bos>`` to ``<eos>``."""
@@ -93,7 +100,7 @@ def train_tokenizer(stories: Iterable[str], vocab_size: int, kind: str = "bpe") 
     """Learn a vocabulary of at most ``vocab_size`` tokens from stories.
 
     Args:
-        stories: training texts; at most the first 64 million characters are looked at.
+        stories: training texts; at most the first 5 million characters are looked at.
         vocab_size: tokens at most, special ones included; a small text may give fewer.
         kind: ``bpe`` or ``characters``.
     """
@@ -109,24 +116,59 @@ def train_tokenizer(stories: Iterable[str], vocab_size: int, kind: str = "bpe") 
 
 
 def parse_tokenizer(text: str, name: str = "tokenizer.json") -> Tokenizer:
-    """Read a tokenizer from the text of a ``tokenizer.json``.
+    """Read a tokenizer from the text of a ``tokenizer.json`` that this module wrote.
+
+    Other kinds are refused: with what the format allows, text could be altered or grow without end.
 
     Raises:
-        TinybuddyError: if it is not one, or is not laid out as this module does it.
+        TinybuddyError: if it is not one, or is laid out otherwise.
     """
     try:
-        backend = Backend.from_str(text)
-    except Exception as error:  # the library raises plain Exception for whatever it cannot read
-        raise TinybuddyError(f"{name} is not a tokenizer: {error}.") from None
-    if max(backend.get_vocab().values(), default=0) > MAX_ID:
-        raise TinybuddyError(f"{name} has token ids beyond {MAX_ID:,}: it is of another kind.")
-    tokenizer = Tokenizer(backend)
-    for id, token in enumerate(SPECIAL):
-        if tokenizer.backend.token_to_id(token) != id:
-            raise TinybuddyError(
-                f"{name} does not have {token} as id {id}: it is not a tokenizer of this package."
-            )
-    return tokenizer
+        _check_layout(json.loads(text))
+        return Tokenizer(Backend.from_str(text))
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # the library raises plain Exceptions, and panics, which are not
+        reason = reprlib.repr(str(error)) if str(error) else type(error).__name__
+        raise TinybuddyError(f"{name} is not a tokenizer of this package ({reason}).") from None
+
+
+def _check_layout(values: Any) -> None:
+    """Raise ValueError unless the parsed ``tokenizer.json`` is as `train_tokenizer` lays it out."""
+    if not isinstance(values, dict) or not isinstance(model := values.get("model"), dict):
+        raise ValueError("it has no model")
+    pre: Any = values.get("pre_tokenizer")
+    byte_level = isinstance(pre, dict) and pre.get("type") == "ByteLevel"
+    expected = {
+        "a normalizer": (values.get("normalizer"), None),
+        "truncation": (values.get("truncation"), None),
+        "padding": (values.get("padding"), None),
+        "another kind of model": (model.get("type"), "BPE"),
+        "an unknown token": (model.get("unk_token"), None),
+        "dropout": (model.get("dropout"), None),
+        "word marks": (
+            (model.get("continuing_subword_prefix"), model.get("end_of_word_suffix")),
+            (None, None),
+        ),
+        "byte fallback": (model.get("byte_fallback", False), False),
+        "another pre-tokenizer": (
+            (pre["add_prefix_space"], pre["use_regex"]) if byte_level else pre,
+            (False, True) if byte_level else None,
+        ),
+        "other special tokens": (
+            [(token["id"], token["content"]) for token in values["added_tokens"]],
+            list(enumerate(SPECIAL)),
+        ),
+        "other ids for them": ([model["vocab"].get(token) for token in SPECIAL], [0, 1, 2]),
+        "ids other than 0, 1, 2, ...": (
+            sorted(model["vocab"].values()),
+            list(range(len(model["vocab"]))),
+        ),
+        "too many tokens": (len(model["vocab"]) > MAX_TOKENS, False),
+    }
+    for what, (found, wanted) in expected.items():
+        if found != wanted:
+            raise ValueError(f"it has {what}")
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
@@ -197,15 +239,14 @@ def _bounded(stories: Iterable[str], characters: int) -> Iterator[str]:
             return
 
 
-def _pieces(vocabulary: dict[str, int], size: int) -> list[bytes]:
+def _pieces(vocabulary: dict[str, int], kind: str, size: int) -> list[bytes]:
     """Bytes of each id, read off the vocabulary."""
     bytes_of = {character: bytes([b]) for b, character in enumerate(byte_alphabet())}
-    byte_level = all(vocabulary.get(c) == FIRST_BYTE + b for b, c in enumerate(byte_alphabet()))
     pieces = [b""] * size
     for token, id in vocabulary.items():
         if token in SPECIAL:
             continue
-        if byte_level:
+        if kind == "bpe":
             pieces[id] = b"".join(bytes_of.get(character, b"") for character in token)
         else:
             pieces[id] = token.encode("utf-8", errors="replace")

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,8 @@ from tinybuddy.chart import Line, line_chart
 from tinybuddy.checkpoint import (
     Checkpoint,
     append_metrics,
+    clear,
+    is_taken,
     load_checkpoint,
     locked,
     read_metrics,
@@ -33,14 +35,14 @@ from tinybuddy.checkpoint import (
     write_record,
 )
 from tinybuddy.config import ModelConfig, Recipe, TrainConfig, load_recipe
-from tinybuddy.corpus import Corpus, Survey, cache_folder, open_corpus, survey
+from tinybuddy.corpus import Corpus, Survey, cache_folder, keep_input, open_corpus, survey
 from tinybuddy.corpus.hub import STORIES
 from tinybuddy.corpus.packed import Tokens, pack
 from tinybuddy.corpus.ranges import Unreachable
 from tinybuddy.disk import write_text
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.generate import Model, load
-from tinybuddy.modelfile import ModelFiles, find_model, read_model
+from tinybuddy.modelfile import ModelFiles, find_model, latest_checkpoint, read_model
 from tinybuddy.provenance import provenance
 from tinybuddy.scoring import Score, score
 from tinybuddy.terminal import Watcher, open_watcher
@@ -76,9 +78,7 @@ class Run:
 def train(
     recipe: str | Path | Recipe = "card",
     *,
-    data: str | Path | None = None,
     out: str | Path | None = None,
-    from_model: str | Path | None = None,
     watcher: Watcher | None = None,
     **settings: Any,
 ) -> Run:
@@ -86,11 +86,12 @@ def train(
 
     Args:
         recipe: a published name, a TOML file, or a `Recipe`.
-        data: see `tinybuddy.corpus.open_corpus`; by default the recipe's.
         out: the run's directory, made here; by default ``runs/NAME``, numbered if it is taken.
-        from_model: a model or run to go on from; its shape and tokenizer replace the recipe's.
         watcher: what is told of the progress; by default the terminal.
-        settings: any field of the recipe's sections, such as ``seed=1`` or ``steps=500``.
+        settings: any field of the recipe's sections, such as ``steps=500``. Of these ``data`` is a
+            path or name that `tinybuddy.corpus.open_corpus` takes, or ``-`` for standard input, and
+            ``from_model`` a model or run to go on from, whose shape and tokenizer replace the
+            recipe's.
 
     Returns:
         The finished run.
@@ -100,18 +101,27 @@ def train(
         TinybuddyError: if the data, the directory or the numbers do not allow it.
         KeyboardInterrupt: on Ctrl-C, once a checkpoint is saved.
     """
-    recipe = plan(recipe, data=data, from_model=from_model, settings=settings)
+    recipe = plan(recipe, settings)
     check_device(recipe.train.device)  # before any work is done
     run = Path(out) if out else _free_name(Path("runs") / recipe.name)
     with locked(run):
-        if (run / "recipe.toml").exists():
+        if is_taken(run):
             raise TinybuddyError(
-                f"{run} already holds a run: go on with tinybuddy resume {run}, "
+                f"{run} already holds something: go on with tinybuddy resume {run} if it is a run, "
                 "or choose another --out."
             )
         write_recipe(run, recipe)
-        with watcher or open_watcher() as watching:
-            return _work(run, recipe, watching)
+        try:
+            if recipe.train.data == "-":
+                keep_input(run / "input.txt")
+                recipe = recipe.with_settings({"data": _absolute(run / "input.txt")})
+                write_recipe(run, recipe)
+            with watcher or open_watcher() as watching:
+                return _work(run, recipe, watching)
+        except TinybuddyError:
+            if not read_record(run):  # it never began, and the same command may be given again
+                clear(run, everything=True)
+            raise
 
 
 def resume(run: str | Path, watcher: Watcher | None = None) -> Run:
@@ -131,27 +141,24 @@ def resume(run: str | Path, watcher: Watcher | None = None) -> Run:
             return _work(run, recipe, watching)
 
 
-def plan(
-    recipe: str | Path | Recipe,
-    *,
-    data: str | Path | None = None,
-    from_model: str | Path | None = None,
-    settings: Mapping[str, Any],
-) -> Recipe:
+def plan(recipe: str | Path | Recipe, settings: Mapping[str, Any]) -> Recipe:
     """Resolve a recipe and what changes it; places on disk become absolute.
 
     Raises:
         UsageError: for an unknown or impossible setting.
+        TinybuddyError: if the model to go on from cannot be read.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    shape = {f.name for f in fields(ModelConfig)} & settings.keys()
-    if from_model and shape:
-        raise UsageError(f"{shape.pop()} cannot be set: the model that you go on from has its own.")
-    if data:
-        settings = {**settings, "data": _absolute(data)}
-    if from_model:
-        settings = {**settings, "from_model": _absolute(find_model(from_model))}
-    return recipe.with_settings(settings)
+    settings = {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()}
+    if source := settings.get("from_model", recipe.train.from_model):
+        if shape := {f.name for f in fields(ModelConfig)} & settings.keys():
+            raise UsageError(f"{shape.pop()} cannot be set: the model to go on from has its own.")
+        folder = find_model(source)
+        files = read_model(folder)
+        settings |= {"from_model": _absolute(folder), "tokenizer": files.tokenizer.kind}
+        settings |= asdict(files.config)
+    recipe = recipe.with_settings(settings)
+    return recipe.with_settings({"data": _absolute(recipe.train.data)})
 
 
 def batch(tokens: Tokens, config: TrainConfig, context: int, step: int) -> tuple[Ids, Ids]:
@@ -178,13 +185,13 @@ class _Material:
 def _work(run: Path, recipe: Recipe, watcher: Watcher) -> Run:
     """Bring a run from wherever it stands to its end."""
     started = time.monotonic()
+    clear(run)
     recipe, corpus, found = _read_data(run, recipe, watcher)
     start = load_checkpoint(run)
     if start is None and recipe.train.from_model:
         start = Checkpoint(0, 0.0, 0.0, read_model(Path(recipe.train.from_model)), {})
     if start is not None and recipe.model != start.files.config:
-        recipe = replace(recipe, model=start.files.config)
-        write_recipe(run, recipe)
+        raise TinybuddyError(f"The checkpoint in {run} is not of its recipe.toml: put that back.")
     tokenizer = start.files.tokenizer if start else _learn_tokenizer(run, recipe, corpus, watcher)
     material = _pack(corpus, found, tokenizer, recipe, watcher)
     _record(run, recipe, material)
@@ -195,7 +202,7 @@ def _work(run: Path, recipe: Recipe, watcher: Watcher) -> Run:
         f"{found.duplicates:,} duplicates left out."
     )
     trainer = open_trainer(recipe.model, recipe.train, start.files.weights if start else None)
-    if start and start.state:
+    if start and start.step:
         trainer.load_state(start.state)
     return _Loop(run, recipe, material, trainer, watcher, start, started).go()
 
@@ -209,11 +216,12 @@ def _read_data(run: Path, recipe: Recipe, watcher: Watcher) -> tuple[Recipe, Cor
             data,
             config.stories,
             config.clean,
-            spool=run / "input.txt",
             on_progress=lambda done, total: watcher.working(f"reading {data}", done, total),
         )
         return survey(corpus, lambda done: watcher.working("reading the stories", done, 0))
 
+    if config.data == "-":
+        raise TinybuddyError(f"Standard input of {run} was not read to its end: begin a new run.")
     data = STORIES if config.data == "auto" else config.data
     try:
         corpus, found = read(data)
@@ -294,13 +302,13 @@ class _Loop:
                 self._save()
             while self.step < config.steps:
                 self._learn()
-                if interrupted() and self.step < config.steps:
-                    self._stop()
                 if self.step % config.eval_every == 0 or self.step == config.steps:
                     self._evaluate()
                     self._save()
                 elif time.monotonic() - self.saved > SAVE_SECONDS:
                     self._save()
+                if interrupted() and self.step < config.steps:
+                    self._stop()
             return self._finish()
 
     def _learn(self) -> None:
@@ -311,7 +319,7 @@ class _Loop:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TinybuddyError(
                 f"The loss is not finite at step {self.step + 1}: the checkpoint before it is kept "
-                f"in {find_model(self.run)}; train anew with a lower learning_rate."
+                f"in {latest_checkpoint(self.run)}; train anew with a lower learning_rate."
             )
         self.step += 1
         self.train_seconds += time.perf_counter() - began
@@ -338,10 +346,11 @@ class _Loop:
         }
         self.losses = []
         append_metrics(self.run, row)
+        write_text(self.run / "loss.svg", loss_chart(self.recipe, self.run, self.material.survey))
         self.watcher.evaluated(row, config.steps)
 
     def _finish(self) -> Run:
-        """Score all of the validation split and write the result and the curve."""
+        """Score all of the validation split and write the result."""
         stories = self.material.validation
         total = len(stories)
         found = self._score(
@@ -359,9 +368,8 @@ class _Loop:
             "validation_bytes": found.bytes - total,
             "data": self.material.survey.source,
             "run": str(self.run),
-            "model": str(find_model(self.run)),
+            "model": str(latest_checkpoint(self.run)),
         }
-        write_text(self.run / "loss.svg", loss_chart(self.recipe, self.run, self.material.survey))
         write_record(self.run, read_record(self.run) | {"result": result})
         return Run(self.run, result)
 
@@ -448,13 +456,21 @@ def _deferred_interrupts() -> Iterator[Callable[[], bool]]:
 
 
 def _absolute(place: str | Path) -> str:
-    return str(Path(place).resolve()) if Path(place).exists() else str(place)
+    """Make what exists on disk independent of the current folder; ``tales`` is no path."""
+    if place in ("auto", "tales", "-") or not Path(place).exists():
+        return str(place)
+    path = str(Path(place).resolve())
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        raise TinybuddyError(f"The name {path!r} is not Unicode: rename it.") from None
+    return path
 
 
 def _free_name(path: Path) -> Path:
     number = 1
     free = path
-    while free.exists():
+    while is_taken(free):
         number += 1
         free = path.with_name(f"{path.name}-{number}")
     return free

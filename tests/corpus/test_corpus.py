@@ -94,11 +94,10 @@ def test_too_few_stories(tmp_path: Path, text: str, says: str):
 def test_standard_input_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     stdin = io.TextIOWrapper(io.BytesIO("Öne.<|endoftext|>Two.<|endoftext|>Three.".encode()))
     monkeypatch.setattr("sys.stdin", stdin)
-    spool = tmp_path / "input.txt"
-    _, found = survey(open_corpus("-", spool=spool))
-    assert found.stories + found.validation_stories == 3
-    _, found_again = survey(open_corpus("-", spool=spool))
-    assert found_again == found
+    facts = overview("-", 0, str(tmp_path / "out.txt"))
+    assert facts["source"] == "standard input"
+    assert facts["stories"] + facts["validation_stories"] == 3
+    assert sorted(open_corpus(str(tmp_path / "out.txt")).train()) == ["Three.", "Two.", "Öne."]
 
 
 def test_a_missing_file_is_not_looked_for_on_the_hub():

@@ -13,6 +13,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from tinybuddy.corpus.files import find_splits, is_readable, parse_blocks, read_file, read_files
+from tinybuddy.disk import replacing
 from tinybuddy.errors import TinybuddyError
 
 VALIDATION_SHARE = 0.05
@@ -106,17 +107,15 @@ def open_corpus(
     data: str,
     stories: int = 0,
     clean: bool = True,
-    spool: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Corpus:
     """Open what a user has.
 
     Args:
         data: a file or folder (see `tinybuddy.corpus.files`), ``tales`` for the built-in tales,
-            ``-`` for standard input read as ``.txt``, or a hub data set ``owner/name``.
+            or a hub data set ``owner/name``.
         stories: training stories at most; 0 for all (of the tales: 5,000).
         clean: mend mojibake in training stories.
-        spool: file that standard input is kept in, so that it can be read again.
         on_progress: told of a download: bytes so far, bytes of the whole file.
 
     Raises:
@@ -125,12 +124,6 @@ def open_corpus(
     path = Path(data)
     if data == "tales":
         return _open_tales(stories)
-    if data == "-":
-        if spool is None:
-            raise TinybuddyError("Standard input needs a file that keeps it.")
-        if not spool.exists():
-            _keep_input(spool)
-        return Corpus("standard input", {"all": partial(read_file, spool)}, stories, clean)
     if path.exists() or not _is_hub_name(data):
         splits = find_splits(path)
         readers: dict[str, Reader] = {s: partial(read_files, files) for s, files in splits.items()}
@@ -225,6 +218,7 @@ def _open_hub(
 ) -> Corpus:
     """Read a data set of the hub as far as it is needed, split as its files are."""
     from tinybuddy.corpus import hub
+    from tinybuddy.corpus.ranges import Unreachable
 
     cache = cache_folder()
 
@@ -238,7 +232,10 @@ def _open_hub(
     def read_all(paths: list[str], most: int | None) -> Iterator[str]:
         return islice(chain.from_iterable(map(read, paths)), most)
 
-    found = hub.files(data, cache=cache)
+    try:
+        found = hub.files(data, cache=cache)
+    except Unreachable as error:
+        raise Unreachable(f"{error} (There is no file or folder {data} here.)") from None
     if not found["validation"]:
         return Corpus(data, {"all": partial(read_all, found["train"], None)}, stories, clean)
     most = {"train": None, "validation": HUB_VALIDATION}
@@ -246,9 +243,11 @@ def _open_hub(
     return Corpus(data, readers, stories, clean)
 
 
-def _keep_input(spool: Path) -> None:
-    """Keep standard input; a run that is killed meanwhile leaves nothing half read."""
-    beside = spool.with_suffix(".part")
-    with beside.open("wb") as file:
+def keep_input(path: Path) -> None:
+    """Keep standard input as a file, so that it can be read again; all of it or nothing.
+
+    Raises:
+        TinybuddyError: if it cannot be written.
+    """
+    with replacing(path) as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
-    beside.replace(spool)

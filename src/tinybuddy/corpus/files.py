@@ -23,6 +23,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from tinybuddy.errors import TinybuddyError
 
@@ -218,19 +219,25 @@ def _read_parquet(path: Path) -> Iterator[str]:
     try:
         with pq.ParquetFile(path) as file:
             columns = file.schema_arrow.names
-            kinds = {c: file.schema_arrow.field(c).type for c in columns}
-            text = kinds.get("text")
-            if text is None or not (pa.types.is_string(text) or pa.types.is_large_string(text)):
+            if columns.count("text") != 1 or not _is_text(file.schema_arrow.field("text").type):
                 raise TinybuddyError(
-                    f"{path} has no text column called 'text' (it has {', '.join(columns)}): "
+                    f"{path} has no one column of texts called 'text' (but {', '.join(columns)}): "
                     "rename the one that holds the stories."
                 )
-            for batch in file.iter_batches(batch_size=1024, columns=["text"]):
+            for batch in file.iter_batches(batch_size=16, columns=["text"]):
                 for story in batch.column(0).to_pylist():
                     if story is not None and _usable(story, str(path)):
                         yield story
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise TinybuddyError(f"{path} is not a readable parquet file: {error}.") from None
+
+
+def _is_text(kind: Any) -> bool:
+    """Whether a parquet column of this type holds texts, as they are or through a dictionary."""
+    import pyarrow as pa
+
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return kind in (pa.string(), pa.large_string(), pa.string_view())
 
 
 def _usable(story: str, name: str) -> bool:

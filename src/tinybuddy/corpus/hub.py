@@ -192,20 +192,21 @@ def _listing(repo: str, revision: str, folder: Path, endpoint: str | None) -> li
     def attempt() -> list[str]:
         with ask(remote, {}) as response:
             check_status(remote, response.status)
-            listed = json.loads(response.read(LISTING))
+            data = response.read(LISTING)
         try:
-            return [str(file["rfilename"]) for file in listed["siblings"]]
-        except (LookupError, TypeError):
+            return [str(file["rfilename"]) for file in json.loads(data)["siblings"]]
+        except (LookupError, TypeError, RecursionError):
             raise unusable(remote, "gave no list of files") from None
 
     kept = folder / "files.json"
     try:
         paths = insist(remote, attempt)
         write_text(kept, json.dumps(paths))
-    except Unreachable:
-        if not kept.exists():
-            raise
-        paths = json.loads(kept.read_bytes())
+    except Unreachable as error:
+        try:
+            paths = json.loads(kept.read_bytes())
+        except (OSError, ValueError):  # never kept, or cut short
+            raise error from None
     return paths
 
 

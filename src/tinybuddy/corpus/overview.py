@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tinybuddy.corpus import open_corpus, survey
+from tinybuddy.corpus import keep_input, open_corpus, survey
 from tinybuddy.corpus.files import SEPARATOR
 from tinybuddy.disk import replacing
 from tinybuddy.errors import UsageError
@@ -38,10 +38,15 @@ def overview(
     """
     if out and not out.endswith((".txt", ".jsonl")):
         raise UsageError(f"{out} must end in .txt or .jsonl, which says how to write it.")
+    if stories < 0:
+        raise UsageError(f"--stories must be 0, for all, or more, not {stories}.")
     with tempfile.TemporaryDirectory() as folder:
-        corpus = open_corpus(data, stories, clean=False, spool=Path(folder) / "input.txt")
-        corpus, found = survey(corpus, on_story)
-        facts = asdict(found)
+        source = "standard input" if data == "-" else data
+        if data == "-":
+            data = str(Path(folder) / "input.txt")
+            keep_input(Path(data))
+        corpus, found = survey(open_corpus(data, stories, clean=False), on_story)
+        facts = asdict(found) | {"source": source}
         if data == "tales":
             from tinybuddy.corpus.tales import entropy
 
