@@ -22,6 +22,7 @@ from tests.conftest import SMALL, Cli, set_options
 from tinybuddy.backend import Trainer, open_trainer
 from tinybuddy.checkpoint import (
     append_metrics,
+    is_run,
     load_checkpoint,
     read_metrics,
     read_recipe,
@@ -119,7 +120,7 @@ def test_initial_weights_are_as_told_and_follow_the_seed():
 def test_a_run_learns_and_leaves_what_the_contract_names(small_run: Run, story_file: Path):
     run = small_run.path
     assert {p.name for p in run.iterdir()} == {
-        *("recipe.toml", "run.json", "metrics.jsonl", "loss.svg", "tokenizer.json"),
+        *("recipe.toml", "run.json", "metrics.jsonl", "loss.svg", "tokenizer.json", "facts.npz"),
         *("checkpoints", "latest", ".lock"),
     }
     assert [p.name for p in sorted((run / "checkpoints").iterdir())] == ["000008", "000012"]
@@ -205,10 +206,6 @@ def test_kills_at_random_moments_change_nothing(story_file: Path, tmp_path: Path
     steps = [row["step"] for row in read_metrics(killed)]
     assert steps == [row["step"] for row in whole.metrics]
     assert not list(killed.glob("**/.*.part"))
-
-
-def is_run(folder: Path) -> bool:
-    return (folder / "recipe.toml").exists()
 
 
 KILLER = """

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tinybuddy.config import ModelConfig, Recipe, SampleConfig, TrainConfig, load_recipe
     from tinybuddy.errors import TinybuddyError, UsageError
+    from tinybuddy.export import export
     from tinybuddy.generate import Model, load
     from tinybuddy.scoring import Score
     from tinybuddy.train import Run, resume, train
@@ -27,6 +28,7 @@ _HOMES = {
     "SampleConfig": "config",
     "TrainConfig": "config",
     "load_recipe": "config",
+    "export": "export",
     "TinybuddyError": "errors",
     "UsageError": "errors",
     "Model": "generate",
@@ -47,6 +49,7 @@ __all__ = [
     "TinybuddyError",
     "TrainConfig",
     "UsageError",
+    "export",
     "load",
     "load_recipe",
     "resume",

@@ -7,6 +7,7 @@
         metrics.jsonl        a line an evaluation
         loss.svg             the curve
         tokenizer.json       learned before the first step
+        facts.npz            words and rows of words of the training text, at the end
         checkpoints/000300/  a model directory, and state.safetensors: the optimizer and the step
         latest               names one checkpoint
 
@@ -80,6 +81,11 @@ def locked(run: Path) -> Iterator[None]:
         lock.release()
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a run was begun in a folder."""
+    return (folder / "recipe.toml").is_file()
+
+
 def is_taken(run: Path) -> bool:
     """Whether a folder holds anything; hidden files, such as our lock, do not count."""
     return run.exists() and (not run.is_dir() or any(p.name[0] != "." for p in run.iterdir()))
@@ -105,7 +111,7 @@ def read_recipe(run: Path) -> Recipe:
         TinybuddyError: if ``run`` is not a run.
     """
     path = run / "recipe.toml"
-    if not path.is_file():
+    if not is_run(run):
         raise TinybuddyError(
             f"There is no run in {run}: begin one with tinybuddy train --out {run}."
         )

@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 from tinybuddy import __version__
 from tinybuddy.errors import TinybuddyError, UsageError
 
+DEFAULT_MODEL = "tinybuddy-80k-card"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code; never a trace-back for a user's mistake."""
@@ -70,6 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train(verbs)
     _add_resume(verbs)
     _add_generate(verbs)
+    _add_export(verbs)
     _add_info(verbs)
     _add_corpus(verbs)
     return parser
@@ -159,7 +162,9 @@ def _add_generate(verbs: Any) -> None:
         metavar="PROMPT",
         help="how it begins; - or a pipe reads standard input; nothing begins a new story",
     )
-    verb.add_argument("--model", required=True, metavar="M", help="a model or run directory")
+    verb.add_argument(
+        "--model", default=DEFAULT_MODEL, metavar="M", help=f"default: {DEFAULT_MODEL}"
+    )
     verb.add_argument("--max-new-tokens", type=int, metavar="N", help="default: 512")
     verb.add_argument("--temperature", type=float, metavar="T", help="0 takes the best token")
     verb.add_argument("--top-k", type=int, metavar="K", help="draw among the K best; 0 = off")
@@ -217,6 +222,34 @@ def _read_prompt(prompt: str | None) -> str:
         except UnicodeDecodeError:
             raise UsageError("The prompt on standard input is not UTF-8 text.") from None
     return prompt
+
+
+def _add_export(verbs: Any) -> None:
+    verb = _add_verb(verbs, "export", _export, "write a model in the form that others open")
+    verb.add_argument("format", metavar="FORMAT", help="hub: a directory for transformers")
+    verb.add_argument("model", metavar="MODEL", help="a model or run directory, or a released name")
+    verb.add_argument("-o", "--out", required=True, metavar="PATH", help="where to write")
+    verb.add_argument("--force", action="store_true", help="replace what is there")
+    verb.add_argument("--push", metavar="USER/NAME", help="upload it to the hub too (HF_TOKEN)")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from tinybuddy.export import export
+
+    if options.push and options.format != "hub":
+        raise UsageError("--push goes with the format hub.")
+    facts = {"format": options.format, "out": options.out}
+    export(options.format, options.model, options.out, force=options.force)
+    if options.push:
+        from pathlib import Path
+
+        from tinybuddy.export.hub import push
+
+        facts["url"] = push(Path(options.out), options.push)
+    if options.json:
+        _print_json(facts)
+    else:
+        print("\n".join(f"{key:<8} {value}" for key, value in facts.items()))
 
 
 def _add_info(verbs: Any) -> None:

@@ -28,13 +28,15 @@ class Model:
         tokenizer: its tokenizer.
         sample_config: how it is sampled unless a call says otherwise.
         runner: what computes it.
+        path: the directory that it was read from.
     """
 
-    def __init__(self, files: ModelFiles, runner: Runner) -> None:
+    def __init__(self, files: ModelFiles, runner: Runner, path: Path = Path()) -> None:
         self.config: ModelConfig = files.config
         self.tokenizer: Tokenizer = files.tokenizer
         self.sample_config: SampleConfig = files.sample
         self.runner = runner
+        self.path = path
 
     def stream(
         self,
@@ -132,14 +134,16 @@ def load(model: str | Path, threads: int = 1) -> Model:
     """Open a model.
 
     Args:
-        model: a model directory, or a run directory, whose latest checkpoint is taken.
+        model: a model directory, a run directory, whose latest checkpoint is taken, or the name of
+            a released model.
         threads: of the processor; PyTorch keeps this number for the whole process.
 
     Raises:
         TinybuddyError: if there is no such model, or it is damaged.
     """
-    files = read_model(find_model(model))
-    return Model(files, open_runner(files.config, files.weights, threads))
+    path = find_model(model)
+    files = read_model(path)
+    return Model(files, open_runner(files.config, files.weights, threads), path)
 
 
 def _overlap(text: str, stop: str) -> int:

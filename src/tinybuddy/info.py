@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tinybuddy.config import ModelConfig, load_recipe
-from tinybuddy.modelfile import find_model, read_config
+from tinybuddy.modelfile import find_model, read_config, released_names
 
 
 def describe(subject: str) -> dict[str, Any]:
@@ -31,8 +31,8 @@ def describe(subject: str) -> dict[str, Any]:
 
 def _shape(subject: str) -> ModelConfig:
     path = Path(subject)
-    if path.is_dir():
-        return read_config(find_model(path) / "config.json")
+    if path.is_dir() or subject in released_names():
+        return read_config(find_model(subject) / "config.json")
     if path.suffix == ".json":
         return read_config(path)
     return load_recipe(subject).model

@@ -26,6 +26,7 @@ from tinybuddy.tokenizer import BOS, EOS, PAD, Tokenizer, load_tokenizer
 Weights = Mapping[str, NDArray[np.float32]]
 
 TOKENIZER_HASH = "tokenizer_sha256"  # in config.json; other libraries do not mind it
+RELEASED = Path(__file__).parent / "models"
 MAX_JSON_BYTES = 1_000_000
 MAX_HEADER_BYTES = 1_000_000
 
@@ -115,7 +116,7 @@ def read_model(folder: Path) -> ModelFiles:
 
 
 def find_model(name: str | Path) -> Path:
-    """Return the model directory that ``name``, a model directory or a run, stands for.
+    """Return the model directory that ``name`` stands for: one, a run, or a released name.
 
     Raises:
         TinybuddyError: if there is none.
@@ -125,9 +126,17 @@ def find_model(name: str | Path) -> Path:
         return path
     if (path / "latest").is_file():
         return latest_checkpoint(path)
+    if str(name) in released_names():
+        return RELEASED / str(name)
     raise TinybuddyError(
-        f"There is no model {name}: give a folder with a config.json, or a run of tinybuddy train."
+        f"There is no model {name}: give a folder with a config.json, a run of tinybuddy train, or "
+        f"{' or '.join(released_names())}."
     )
+
+
+def released_names() -> list[str]:
+    """Names of the models that come with the package."""
+    return sorted(p.name for p in RELEASED.iterdir() if p.is_dir())
 
 
 def latest_checkpoint(run: Path) -> Path:

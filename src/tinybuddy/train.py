@@ -36,6 +36,7 @@ from tinybuddy.checkpoint import (
 )
 from tinybuddy.config import ModelConfig, Recipe, TrainConfig, load_recipe
 from tinybuddy.corpus import Corpus, Survey, cache_folder, keep_input, open_corpus, survey
+from tinybuddy.corpus.facts import derive, write_facts
 from tinybuddy.corpus.hub import STORIES
 from tinybuddy.corpus.packed import Tokens, pack
 from tinybuddy.corpus.ranges import Unreachable
@@ -178,6 +179,7 @@ class _Material:
 
     survey: Survey
     tokenizer: Tokenizer
+    train: Callable[[], Iterator[str]]
     tokens: Tokens
     validation: list[str]
 
@@ -262,7 +264,7 @@ def _pack(
             f"{found.source} is too little text: it needs at least {needed:,} tokens to train on, "
             f"has {len(tokens):,}. Give more text, or set max_position_embeddings lower."
         )
-    return _Material(found, tokenizer, tokens, corpus.validation())
+    return _Material(found, tokenizer, corpus.train, tokens, corpus.validation())
 
 
 def _told(watcher: Watcher, what: str, stories: Iterator[str], total: int) -> Iterator[str]:
@@ -350,12 +352,14 @@ class _Loop:
         self.watcher.evaluated(row, config.steps)
 
     def _finish(self) -> Run:
-        """Score all of the validation split and write the result."""
+        """Score all of the validation split, note facts of the text, and write the result."""
         stories = self.material.validation
         total = len(stories)
         found = self._score(
             stories, lambda done: self.watcher.working("scoring all of validation", done, total)
         )
+        self.watcher.working("noting the words of the text", 0, 0)
+        write_facts(self.run / "facts.npz", derive(self.material.train()))
         result = {
             "bits_per_byte": found.bits_per_byte,
             "parameters": self.recipe.model.parameters,

@@ -1,0 +1,112 @@
+"""A directory for the hub: all that transformers opens, a model card, and the card's own files.
+
+``model.py``, ``output/model.pt`` and ``data/tokenizer.json`` are what the usage code of the
+published card of this model names; that tokenizer adds no ``<bos>`` by itself, since the code does.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from tinybuddy.backend import check_device, open_runner
+from tinybuddy.disk import write_text
+from tinybuddy.errors import TinybuddyError
+from tinybuddy.export.model_card import model_card
+from tinybuddy.modelfile import ModelFiles, read_model, write_model
+from tinybuddy.record import FACTS, TRAINING, facts_beside, training_of
+from tinybuddy.tokenizer import BOS
+
+TOLERANCE = 1e-5  # of the logits
+EXTRA_CARD_FILES = ("model.py", "output/model.pt", "data/tokenizer.json")
+
+
+def write_hub(source: Path, out: Path) -> None:
+    """Write the directory ``out`` from the model directory ``source``, and prove it.
+
+    Raises:
+        TinybuddyError: if PyTorch is missing, ``source`` is damaged, or the copy computes otherwise.
+    """
+    check_device()
+    files = read_model(source)
+    write_release(source, out)
+    _write_card_files(files, out)
+    _prove(files, out)
+
+
+def write_release(source: Path, out: Path) -> None:
+    """Write the model, how it was trained, facts of the text, and the model card."""
+    files, training = read_model(source), training_of(source)
+    write_model(out, files)
+    if training:
+        write_text(out / TRAINING, json.dumps(training, indent=2) + "\n")
+    if facts := facts_beside(source):
+        shutil.copyfile(facts, out / FACTS)
+    write_text(out / "README.md", model_card(files, training))
+
+
+def push(folder: Path, name: str) -> str:
+    """Upload a directory to the hub as ``USER/NAME``; HF_TOKEN or a login says who you are.
+
+    Returns:
+        The address of the upload.
+
+    Raises:
+        TinybuddyError: if the hub refuses or does not answer.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    api = HfApi()
+    try:
+        api.create_repo(name, repo_type="model", exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=name, folder_path=folder, commit_message="Upload from tinybuddy"
+        )
+    except HFValidationError as error:
+        raise TinybuddyError(f"{name!r} is no name on the hub ({error}): use USER/NAME.") from None
+    except (HfHubHTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise TinybuddyError(
+            f"The hub did not take {name} ({reason}): check the name, the network, and that "
+            "HF_TOKEN may write."
+        ) from None
+    return str(commit.commit_url)
+
+
+def _write_card_files(files: ModelFiles, out: Path) -> None:
+    import torch
+
+    write_text(out / "model.py", (resources.files("tinybuddy") / "model.py").read_text("utf-8"))
+    tokenizer = json.loads(files.tokenizer.to_json()) | {"post_processor": None}
+    write_text(out / "data" / "tokenizer.json", json.dumps(tokenizer, indent=2))
+    (out / "output").mkdir(parents=True, exist_ok=True)
+    weights = {name: torch.from_numpy(array.copy()) for name, array in files.weights.items()}
+    torch.save(weights, out / "output" / "model.pt")
+
+
+def _prove(files: ModelFiles, out: Path) -> None:
+    """Compare logits: the copy in safetensors, and the card's files, against the original."""
+    import torch
+
+    ids = [BOS, *files.tokenizer.encode("Once upon a time, there was a little fox.")]
+    ids = ids[: files.config.max_position_embeddings]
+    expected = open_runner(files.config, files.weights).stream().feed(ids)
+    copy = read_model(out)
+    spec = importlib.util.spec_from_file_location("exported_model", out / "model.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    model = module.create_model(json.loads((out / "config.json").read_text("utf-8")))
+    model.load_state_dict(torch.load(out / "output" / "model.pt", weights_only=True))
+    with torch.inference_mode():
+        card = model(torch.tensor([ids]))[0, -1].numpy()
+    for logits in (open_runner(copy.config, copy.weights).stream().feed(ids), card):
+        if not np.allclose(logits, expected, atol=TOLERANCE, rtol=0):
+            raise TinybuddyError(f"The model written to {out} computes other logits: not kept.")

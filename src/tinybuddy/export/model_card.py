@@ -1,0 +1,126 @@
+"""The model card: written from what was measured, with the command that measures each figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tinybuddy.modelfile import ModelFiles
+
+HEADER = """---
+license: mit
+language: en
+library_name: transformers
+pipeline_tag: text-generation
+tags: [tinystories, llama, tiny]
+{datasets}---
+"""
+
+USAGE = """## Use it
+
+```python
+from transformers import pipeline
+
+tell = pipeline("text-generation", model="{name}")
+print(tell("Once upon a time", max_new_tokens=100)[0]["generated_text"])
+```
+
+With tinybuddy, which trained it:
+
+```sh
+tinybuddy generate "Once upon a time" --model {name}
+```
+
+`model.py`, `output/model.pt` and `data/tokenizer.json` serve without either library but PyTorch and
+tokenizers:
+
+```python
+import json
+import torch
+from tokenizers import Tokenizer
+from model import create_model
+
+with open("config.json") as file:
+    model = create_model(json.load(file))
+model.load_state_dict(torch.load("output/model.pt", map_location="cpu"))
+tokenizer = Tokenizer.from_file("data/tokenizer.json")
+ids = torch.tensor([[1] + tokenizer.encode("Once upon a time,").ids])  # 1 is <bos>
+told = model.generate(ids, max_new_tokens=60, temperature=0.8, top_k=40)
+print(tokenizer.decode(told[0].tolist(), skip_special_tokens=True))
+```
+"""
+
+CITATION = """## Licence and sources
+
+The weights are under MIT. TinyStories, by Ronen Eldan and Yuanzhi Li (2023, arXiv 2305.07759), is
+under CDLA-Sharing-1.0; none of its text is here.
+"""
+
+
+def model_card(files: ModelFiles, training: Mapping[str, Any]) -> str:
+    """Return the text of ``README.md`` for a model and what `record.training_of` knows of it."""
+    recipe = training.get("recipe", {})
+    name = training.get("name") or recipe.get("name", "model")
+    data = training.get("run", {}).get("data", {})
+    stories = "tinystories" in str(data.get("source", "")).casefold()
+    datasets = "datasets: [roneneldan/TinyStories]\n" if stories else ""
+    parts = [HEADER.format(datasets=datasets), f"# {name}\n", _shape(files, name)]
+    if data:
+        parts.append(_training(recipe, training["run"], training.get("result", {})))
+    if measured := training.get("measured"):
+        parts.append(_measured(measured))
+    return "\n".join([*parts, USAGE.format(name=name), CITATION])
+
+
+def _shape(files: ModelFiles, name: str) -> str:
+    config = files.config
+    rows = "\n".join(f"| {k.replace('_', '-')} | {v:,} |" for k, v in config.breakdown().items())
+    size = 4 * config.parameters
+    return f"""A Llama of **{config.parameters:,} parameters** ({size:,} bytes as float32) that tells
+very short stories in English.
+
+| part | parameters |
+|---|---|
+{rows}
+| **total** | **{config.parameters:,}** |
+
+`tinybuddy info {name}` prints this table. The output head is tied to the embedding and counts once.
+Layers: {config.num_hidden_layers}. Hidden size: {config.hidden_size}. Feed-forward size:
+{config.intermediate_size}. Query heads: {config.num_attention_heads}. Key-value heads:
+{config.num_key_value_heads}. Context: {config.max_position_embeddings} tokens. Vocabulary:
+{config.vocab_size:,} tokens (`<pad>` 0, `<bos>` 1, `<eos>` 2; in byte-level BPE byte b is 3 + b).
+"""
+
+
+def _training(recipe: Mapping[str, Any], run: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    data, train = run["data"], recipe["train"]
+    context = recipe["model"]["max_position_embeddings"]
+    text = f"""## How it was trained
+
+Recipe `{recipe["name"]}` of tinybuddy {run["versions"]["tinybuddy"]}, seed {run["seed"]}:
+{train["steps"]:,} steps of {train["batch_size"]} x {context} tokens, AdamW with a peak learning
+rate of {train["learning_rate"]}, on {data["stories"]:,} stories ({data["bytes"]:,} bytes,
+{data["tokens"]:,} tokens) of {data["source"]}; threads: {run["threads"]}; {run["processor"]}.
+SHA-256 of the stories: `{data["sha256"]}`. The rest is in `training.json`.
+"""
+    if result:
+        text += f"""
+It scores **{result["bits_per_byte"]:.3f} bits per byte** on {result["validation_stories"]:,}
+stories that it has not seen, each alone, from `<bos>` to `<eos>`. To do it again:
+
+```sh
+tinybuddy train --recipe {recipe["name"]} --data DATA --seed {run["seed"]} --out again
+```
+"""
+    return text
+
+
+def _measured(measured: Mapping[str, Any]) -> str:
+    """What works and what is broken; each line comes with its figure and its command."""
+    lines = "\n".join(f"- {line}" for line in measured["lines"])
+    return f"""## What works and what is broken
+
+Measured by `{measured["command"]}`:
+
+{lines}
+"""

@@ -1,0 +1,58 @@
+"""How a model came to be, as it travels with the model: ``training.json`` and ``facts.npz``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tinybuddy.checkpoint import is_run, read_recipe, read_record
+from tinybuddy.disk import read_text
+
+TRAINING, FACTS = "training.json", "facts.npz"
+
+
+def training_of(model: Path) -> dict[str, Any]:
+    """Return the recipe and the record of the run behind a model directory; empty if unknown.
+
+    They are in its ``training.json``, or in the run that it is a checkpoint of. Paths on the disk
+    of whoever trained it are left out.
+    """
+    if (model / TRAINING).is_file():
+        try:
+            known = json.loads(read_text(model / TRAINING, 1_000_000))
+        except (ValueError, RecursionError):
+            return {}
+        return known if isinstance(known, dict) else {}
+    run = _run_of(model)
+    if run is None:
+        return {}
+    record = {k: v for k, v in read_record(run).items() if k != "result"}
+    result = read_record(run).get("result", {})
+    if "data" in record:
+        record["data"] = record["data"] | {"source": _name(record["data"]["source"])}
+    kept = {"bits_per_byte", "validation_stories", "validation_bytes", "steps", "train_seconds"}
+    recipe = read_recipe(run).to_mapping()
+    recipe["train"] |= {"data": _name(recipe["train"]["data"]), "from_model": ""}
+    return {
+        "recipe": recipe,
+        "run": record,
+        "result": {k: v for k, v in result.items() if k in kept},
+    }
+
+
+def facts_beside(model: Path) -> Path | None:
+    """Return the ``facts.npz`` of a model directory or of its run, if there is one."""
+    run = _run_of(model)
+    places = [model / FACTS, *([run / FACTS] if run else [])]
+    return next((path for path in places if path.is_file()), None)
+
+
+def _run_of(model: Path) -> Path | None:
+    run = model.resolve().parent.parent
+    return run if model.resolve().parent.name == "checkpoints" and is_run(run) else None
+
+
+def _name(source: str) -> str:
+    """Return the last two parts of a path; names of the hub and the tales stay as they are."""
+    return "/".join(Path(source).parts[-2:])
