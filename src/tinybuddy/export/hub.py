@@ -30,7 +30,7 @@ def write_hub(source: Path, out: Path) -> None:
     """Write the directory ``out`` from the model directory ``source``, and prove it.
 
     Raises:
-        TinybuddyError: if PyTorch is missing, ``source`` is damaged, or the copy computes otherwise.
+        TinybuddyError: if PyTorch is missing, ``source`` is damaged, or the copy differs.
     """
     check_device()
     files = read_model(source)

@@ -76,8 +76,8 @@ def _shape(files: ModelFiles, name: str) -> str:
     config = files.config
     rows = "\n".join(f"| {k.replace('_', '-')} | {v:,} |" for k, v in config.breakdown().items())
     size = 4 * config.parameters
-    return f"""A Llama of **{config.parameters:,} parameters** ({size:,} bytes as float32) that tells
-very short stories in English.
+    return f"""A Llama of **{config.parameters:,} parameters** ({size:,} bytes as float32) that
+tells very short stories in English.
 
 | part | parameters |
 |---|---|
