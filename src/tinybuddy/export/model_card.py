@@ -115,12 +115,10 @@ tinybuddy train --recipe {recipe["name"]} --data DATA --seed {run["seed"]} --out
     return text
 
 
-def _measured(measured: Mapping[str, Any]) -> str:
-    """What works and what is broken; each line comes with its figure and its command."""
-    lines = "\n".join(f"- {line}" for line in measured["lines"])
-    return f"""## What works and what is broken
-
-Measured by `{measured["command"]}`:
-
-{lines}
-"""
+def _measured(measured: list[Mapping[str, Any]]) -> str:
+    """What works and what is broken: findings under the command that printed them."""
+    parts = ["## What works and what is broken\n"]
+    for part in measured:
+        lines = "\n".join(f"- {line}" for line in part["lines"])
+        parts.append(f"`{part['command']}` says:\n\n{lines}\n")
+    return "\n".join(parts)
