@@ -12,7 +12,11 @@ story: $(VENV)/story  ## install, train the reference model, tell its story
 	@if [ -e runs/story/recipe.toml ]; then $(BIN)/tinybuddy resume runs/story; \
 	else $(BIN)/tinybuddy train --recipe card --out runs/story; fi
 	@echo
-	@$(BIN)/tinybuddy generate "Once upon a time" --model runs/story --seed 1
+	@echo "A story of the model that you have just trained:"
+	@$(BIN)/tinybuddy generate "Once upon a time" --model runs/story </dev/null
+	@echo
+	@echo "A story of the released model, trained alike on TinyStories:"
+	@$(BIN)/tinybuddy generate "Once upon a time" </dev/null
 
 test: check  ## install, lint, types, tests
 	$(BIN)/python -m pytest

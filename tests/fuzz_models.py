@@ -93,7 +93,7 @@ def swap_sizes(data: bytes, rng: random.Random) -> bytes:
         values = json.loads(data)
         keys = [k for k, v in values.items() if isinstance(v, int)]
         a, b = rng.sample(keys, 2)
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return data
     values[a], values[b] = values[b], values[a]
     return json.dumps(values).encode()

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from tinybuddy.modelfile import find_model
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tinybuddy.errors import TinybuddyError
+from tinybuddy.modelfile import find_model, read_model
 from tinybuddy.train import Run
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
 
 
 def test_damaged_directories_are_a_model_or_one_sentence(small_run: Run):
@@ -18,3 +31,26 @@ def test_damaged_directories_are_a_model_or_one_sentence(small_run: Run):
     assert done.returncode == 0, done.stderr[-2000:]
     assert "'one sentence': " in done.stdout
     assert "'a model': " in done.stdout
+
+
+@pytest.fixture
+def folder(small_run: Run, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(find_model(small_run.path), tmp_path / "model"))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.data())
+def test_any_json_is_a_model_or_one_sentence(folder: Path, data: st.DataObject):
+    for name in ("config.json", "generation_config.json", "tokenizer.json"):
+        whole = (folder / name).read_text("utf-8")
+        known = json.loads(whole)
+        keys = st.sampled_from(sorted(known))
+        changes = data.draw(st.dictionaries(keys, values, max_size=3) | values, label=name)
+        changed = known | changes if isinstance(changes, dict) else changes
+        (folder / name).write_text(json.dumps(changed), "utf-8")
+        try:
+            read_model(folder)
+        except TinybuddyError as error:
+            assert "\n" not in str(error).strip()
+        (folder / name).write_text(whole, "utf-8")
+    read_model(folder)
