@@ -98,6 +98,12 @@ def test_generate_tells_a_story(cli: Cli, small_run: Run):
     assert plain.endswith(told.stdout)
 
 
+def test_it_says_once_and_afterwards_that_it_slid(cli: Cli, small_run: Run):
+    prompt = "The fox ran. " * 20
+    told = cli("generate", prompt, "--model", small_run.path, "--n", "2", "--max-new-tokens", "3")
+    assert told.stderr == "(past the context of 32 tokens, the story goes on from the latest 16)\n"
+
+
 def test_an_empty_prompt_begins_a_story(cli: Cli, small_run: Run):
     told = cli("generate", "--model", small_run.path, "--max-new-tokens", "8", "--seed", "1")
     assert told.returncode == 0

@@ -187,8 +187,14 @@ def _generate(options: argparse.Namespace) -> None:
     settings = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
     SampleConfig.from_mapping(settings)  # wrong usage is said before anything is loaded
     prompt = _read_prompt(options.prompt)
+    import logging
+
     from tinybuddy.generate import load
 
+    notes: list[str] = []  # told after the story, so that they do not stand in the middle of it
+    handler = logging.Handler()
+    handler.emit = lambda record: notes.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("tinybuddy").addHandler(handler)
     model = load(options.model)
     if options.max_new_tokens is not None:
         settings["max_new_tokens"] = options.max_new_tokens
@@ -208,6 +214,8 @@ def _generate(options: argparse.Namespace) -> None:
         for piece in pieces:
             print(piece, end="", flush=True)
         print()
+    for note in dict.fromkeys(notes):
+        print(note, file=sys.stderr)
     if options.json:
         _print_json({"model": str(options.model), "prompt": prompt, "stories": stories})
 
