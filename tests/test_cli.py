@@ -155,7 +155,7 @@ def test_corpus_tells_what_it_understood(cli: Cli, story_file: Path, tmp_path: P
         ("train --data none.txt --out run", 1, "no file or folder none.txt"),
         ("train --from nowhere", 1, "no model nowhere"),
         ("train --data tales --device cuda --out run", 1, "There is no cuda device here"),
-        ("generate", 2, "required: --model"),
+        ("export hub tinybuddy-80k-card", 2, "required: -o"),
         ("generate --model nowhere", 1, "no model nowhere"),
         ("generate --model nowhere --temperature -1", 2, "temperature must lie between"),
         ("generate --model nowhere --n 0", 2, "--n must be 1 or more"),
