@@ -22,8 +22,8 @@ test: check  ## install, lint, types, tests
 	$(BIN)/python -m pytest
 
 check: $(VENV)/test
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs
 	$(BIN)/mypy
 
 reproduce: $(VENV)/test  ## the published figures; DATA=folder of TinyStories

@@ -1,6 +1,6 @@
 """Write `cli.md` and `recipes.md` from the code, so that they cannot differ from it.
 
-    python docs/generate.py
+python docs/generate.py
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def recipes_page() -> str:
     parts = [
         WARNING,
         "# Recipes\n",
-        "A recipe is a TOML file with the sections below; every key has a default, which is that of "
-        "`card`. `tinybuddy train --recipe FILE` takes one, `--set key=value` changes a key, and "
+        "A recipe is a TOML file with the sections below; every key has a default, that of `card`. "
+        "`tinybuddy train --recipe FILE` takes one, `--set key=value` changes a key, and "
         "the directory of a run keeps the whole of it in `recipe.toml`.\n",
         f"Published: {', '.join(f'`{name}`' for name in recipe_names())}.\n",
     ]

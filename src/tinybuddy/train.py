@@ -35,19 +35,17 @@ from tinybuddy.checkpoint import (
     write_record,
 )
 from tinybuddy.config import ModelConfig, Recipe, TrainConfig, load_recipe
-from tinybuddy.corpus import Corpus, Survey, cache_folder, keep_input, open_corpus, survey
+from tinybuddy.corpus import Survey, keep_input
 from tinybuddy.corpus.facts import derive, write_facts
-from tinybuddy.corpus.hub import STORIES
-from tinybuddy.corpus.packed import Tokens, pack
-from tinybuddy.corpus.ranges import Unreachable
+from tinybuddy.corpus.packed import Tokens
 from tinybuddy.disk import write_text
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.generate import Model, load
+from tinybuddy.material import Material, learn_tokenizer, pack_stories, read_data
 from tinybuddy.modelfile import ModelFiles, find_model, latest_checkpoint, read_model
 from tinybuddy.provenance import provenance
 from tinybuddy.scoring import Score, score
 from tinybuddy.terminal import Watcher, open_watcher
-from tinybuddy.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 
 SAVE_SECONDS = 60.0  # between checkpoints at most, however far apart the evaluations are
 SAMPLE_TOKENS = 80
@@ -173,29 +171,18 @@ def batch(tokens: Tokens, config: TrainConfig, context: int, step: int) -> tuple
     return crops[:, :-1], crops[:, 1:]
 
 
-@dataclass(frozen=True)
-class _Material:
-    """What a run learns from and is scored on."""
-
-    survey: Survey
-    tokenizer: Tokenizer
-    train: Callable[[], Iterator[str]]
-    tokens: Tokens
-    validation: list[str]
-
-
 def _work(run: Path, recipe: Recipe, watcher: Watcher) -> Run:
     """Bring a run from wherever it stands to its end."""
     started = time.monotonic()
     clear(run)
-    recipe, corpus, found = _read_data(run, recipe, watcher)
+    recipe, corpus, found = read_data(run, recipe, watcher)
     start = load_checkpoint(run)
     if start is None and recipe.train.from_model:
         start = Checkpoint(0, 0.0, 0.0, read_model(Path(recipe.train.from_model)), {})
     if start is not None and recipe.model != start.files.config:
         raise TinybuddyError(f"The checkpoint in {run} is not of its recipe.toml: put that back.")
-    tokenizer = start.files.tokenizer if start else _learn_tokenizer(run, recipe, corpus, watcher)
-    material = _pack(corpus, found, tokenizer, recipe, watcher)
+    tokenizer = start.files.tokenizer if start else learn_tokenizer(run, recipe, corpus, watcher)
+    material = pack_stories(corpus, found, tokenizer, recipe, watcher)
     _record(run, recipe, material)
     watcher.note(
         f"{recipe.name}: {recipe.model.parameters:,} parameters, {recipe.train.steps:,} steps on "
@@ -209,71 +196,6 @@ def _work(run: Path, recipe: Recipe, watcher: Watcher) -> Run:
     return _Loop(run, recipe, material, trainer, watcher, start, started).go()
 
 
-def _read_data(run: Path, recipe: Recipe, watcher: Watcher) -> tuple[Recipe, Corpus, Survey]:
-    """Open and survey the data; ``auto`` is resolved for good."""
-    config = recipe.train
-
-    def read(data: str) -> tuple[Corpus, Survey]:
-        corpus = open_corpus(
-            data,
-            config.stories,
-            config.clean,
-            on_progress=lambda done, total: watcher.working(f"reading {data}", done, total),
-        )
-        return survey(corpus, lambda done: watcher.working("reading the stories", done, 0))
-
-    if config.data == "-":
-        raise TinybuddyError(f"Standard input of {run} was not read to its end: begin a new run.")
-    data = STORIES if config.data == "auto" else config.data
-    try:
-        corpus, found = read(data)
-    except Unreachable as error:
-        if config.data != "auto":
-            raise
-        data = "tales"
-        watcher.note(f"{error}\nTRAINING ON THE BUILT-IN TALES instead of TinyStories.")
-        corpus, found = read(data)
-    if data != config.data:
-        recipe = recipe.with_settings({"data": data})
-        write_recipe(run, recipe)
-    known = read_record(run).get("data", {}).get("sha256", found.sha256)
-    if known != found.sha256:
-        raise TinybuddyError(
-            f"The data of {run} has changed since the run began: put it back, or begin a new run."
-        )
-    return recipe, corpus, found
-
-
-def _learn_tokenizer(run: Path, recipe: Recipe, corpus: Corpus, watcher: Watcher) -> Tokenizer:
-    path = run / "tokenizer.json"
-    if not path.exists():
-        stories = _told(watcher, "learning the tokenizer", corpus.train(), 0)
-        size, kind = recipe.model.vocab_size, recipe.train.tokenizer
-        write_text(path, train_tokenizer(stories, size, kind).to_json())
-    return load_tokenizer(path)
-
-
-def _pack(
-    corpus: Corpus, found: Survey, tokenizer: Tokenizer, recipe: Recipe, watcher: Watcher
-) -> _Material:
-    stories = _told(watcher, "encoding the stories", corpus.train(), found.stories)
-    tokens = pack(stories, tokenizer, found.sha256, cache_folder())
-    needed = recipe.model.max_position_embeddings + 1
-    if len(tokens) < needed:
-        raise TinybuddyError(
-            f"{found.source} is too little text: it needs at least {needed:,} tokens to train on, "
-            f"has {len(tokens):,}. Give more text, or set max_position_embeddings lower."
-        )
-    return _Material(found, tokenizer, corpus.train, tokens, corpus.validation())
-
-
-def _told(watcher: Watcher, what: str, stories: Iterator[str], total: int) -> Iterator[str]:
-    """Yield the stories, telling how many have gone by."""
-    for number, story in enumerate(stories, start=1):
-        watcher.working(what, number, total)
-        yield story
-
-
 class _Loop:
     """The training loop, with what it carries from step to step."""
 
@@ -281,7 +203,7 @@ class _Loop:
         self,
         run: Path,
         recipe: Recipe,
-        material: _Material,
+        material: Material,
         trainer: Trainer,
         watcher: Watcher,
         start: Checkpoint | None,
@@ -420,7 +342,7 @@ def loss_chart(recipe: Recipe, run: Path, found: Survey) -> str:
     return line_chart(title, "steps", "bits per byte", lines)
 
 
-def _record(run: Path, recipe: Recipe, material: _Material) -> None:
+def _record(run: Path, recipe: Recipe, material: Material) -> None:
     """Write what is needed to do the run again elsewhere."""
     if "data" in read_record(run):
         return

@@ -1,0 +1,104 @@
+"""What a run learns from: its data found, its tokenizer learned, its stories encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinybuddy.checkpoint import read_record, write_recipe
+from tinybuddy.config import Recipe
+from tinybuddy.corpus import Corpus, Survey, cache_folder, open_corpus, survey
+from tinybuddy.corpus.hub import STORIES
+from tinybuddy.corpus.packed import Tokens, pack
+from tinybuddy.corpus.ranges import Unreachable
+from tinybuddy.disk import write_text
+from tinybuddy.errors import TinybuddyError
+from tinybuddy.terminal import Watcher
+from tinybuddy.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run learns from and is scored on."""
+
+    survey: Survey
+    tokenizer: Tokenizer
+    train: Callable[[], Iterator[str]]
+    tokens: Tokens
+    validation: list[str]
+
+
+def read_data(run: Path, recipe: Recipe, watcher: Watcher) -> tuple[Recipe, Corpus, Survey]:
+    """Open and survey the data; ``auto`` is resolved for good.
+
+    Raises:
+        TinybuddyError: if it cannot be read, or is not what the run began with.
+    """
+    config = recipe.train
+
+    def read(data: str) -> tuple[Corpus, Survey]:
+        corpus = open_corpus(
+            data,
+            config.stories,
+            config.clean,
+            on_progress=lambda done, total: watcher.working(f"reading {data}", done, total),
+        )
+        return survey(corpus, lambda done: watcher.working("reading the stories", done, 0))
+
+    if config.data == "-":
+        raise TinybuddyError(f"Standard input of {run} was not read to its end: begin a new run.")
+    data = STORIES if config.data == "auto" else config.data
+    try:
+        corpus, found = read(data)
+    except Unreachable as error:
+        if config.data != "auto":
+            raise
+        data = "tales"
+        watcher.note(f"{error}\nTRAINING ON THE BUILT-IN TALES instead of TinyStories.")
+        corpus, found = read(data)
+    if data != config.data:
+        recipe = recipe.with_settings({"data": data})
+        write_recipe(run, recipe)
+    known = read_record(run).get("data", {}).get("sha256", found.sha256)
+    if known != found.sha256:
+        raise TinybuddyError(
+            f"The data of {run} has changed since the run began: put it back, or begin a new run."
+        )
+    return recipe, corpus, found
+
+
+def learn_tokenizer(run: Path, recipe: Recipe, corpus: Corpus, watcher: Watcher) -> Tokenizer:
+    """Learn the tokenizer of a run, once: a run that goes on reads what was learned."""
+    path = run / "tokenizer.json"
+    if not path.exists():
+        stories = _told(watcher, "learning the tokenizer", corpus.train(), 0)
+        size, kind = recipe.model.vocab_size, recipe.train.tokenizer
+        write_text(path, train_tokenizer(stories, size, kind).to_json())
+    return load_tokenizer(path)
+
+
+def pack_stories(
+    corpus: Corpus, found: Survey, tokenizer: Tokenizer, recipe: Recipe, watcher: Watcher
+) -> Material:
+    """Encode the training stories, or find them in the cache.
+
+    Raises:
+        TinybuddyError: if they are fewer tokens than one crop needs.
+    """
+    stories = _told(watcher, "encoding the stories", corpus.train(), found.stories)
+    tokens = pack(stories, tokenizer, found.sha256, cache_folder())
+    needed = recipe.model.max_position_embeddings + 1
+    if len(tokens) < needed:
+        raise TinybuddyError(
+            f"{found.source} is too little text: it needs at least {needed:,} tokens to train on, "
+            f"has {len(tokens):,}. Give more text, or set max_position_embeddings lower."
+        )
+    return Material(found, tokenizer, corpus.train, tokens, corpus.validation())
+
+
+def _told(watcher: Watcher, what: str, stories: Iterator[str], total: int) -> Iterator[str]:
+    """Yield the stories, telling how many have gone by."""
+    for number, story in enumerate(stories, start=1):
+        watcher.working(what, number, total)
+        yield story
