@@ -138,7 +138,7 @@ def test_entropy_is_bits_over_bytes() -> None:
     assert measured.tales == 200
     assert measured.bits_per_byte == pytest.approx(sum(tale.bits for tale in told) / size)
     assert measured.bits_per_story == pytest.approx(sum(tale.bits for tale in told) / 200)
-    assert 0.18 < measured.bits_per_byte < 0.6
+    assert 0.12 < measured.bits_per_byte < 0.6
 
 
 def test_standard_error_is_how_far_samples_scatter() -> None:
@@ -219,7 +219,7 @@ def test_a_tale_depends_on_index_and_seed_alone() -> None:
 def test_the_tales_do_not_change_unnoticed() -> None:
     """Whoever edits the tables changes the corpus: do so knowingly, and renew this hash."""
     digest = hashlib.sha256("".join(tale.text for tale in sample()[:100]).encode()).hexdigest()
-    assert digest[:16] == "3696b34c8f695e98"
+    assert digest[:16] == "4184ccad65554224"
 
 
 def test_no_two_tales_are_alike() -> None:
