@@ -40,6 +40,11 @@ def test_a_chart_is_an_image_with_its_curves_inside():
     assert all(0 < x < 720 and 0 < y < 420 for x, y in points)
 
 
+def test_a_single_point_is_seen():
+    svg = ElementTree.fromstring(line_chart("t", "x", "y", {"a": Line([(5, 1.0)], "#123456")}))
+    assert len(list(svg.iter("{http://www.w3.org/2000/svg}circle"))) == 1
+
+
 def test_a_chart_of_nothing_is_still_an_image():
     ElementTree.fromstring(line_chart("t", "x", "y", {}))
 

@@ -68,11 +68,17 @@ def line_chart(title: str, x_label: str, y_label: str, lines: Mapping[str, Line]
         look = f'stroke="{line.colour}" stroke-dasharray="{line.dash}" stroke-width="{line.width}"'
         parts += [
             f'<path d="M{spots}" {look} style="stroke-width:{line.width}"/>',
+            *(_dot(*place(*point), line.colour) for point in line.points if len(line.points) < 3),
             f'<path d="M{legend_at} 39 h22" {look}/>',
             f'<text x="{legend_at + 28}" y="43">{escape(name)}</text>',
         ]
         legend_at += 28 + 7.2 * len(name) + 24
     return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _dot(x: float, y: float, colour: str) -> str:
+    """Mark a point, so that a curve of one or two can be seen."""
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>'
 
 
 def ticks(low: float, high: float, about: int = 6) -> list[float]:

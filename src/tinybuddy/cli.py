@@ -142,6 +142,8 @@ def _resume(options: argparse.Namespace) -> None:
 
 
 def _show_run(result: Any, as_json: bool) -> None:
+    import shlex
+
     if as_json:
         _print_json(result)
         return
@@ -149,7 +151,7 @@ def _show_run(result: Any, as_json: bool) -> None:
         f"{result['bits_per_byte']:.3f} bits per byte on {result['validation_stories']:,} stories "
         f"that it has not seen, after {result['seconds']:.0f} seconds "
         f"({result['tokens_per_second']:,.0f} tokens/s).\n"
-        f"Hear it: tinybuddy generate --model {result['run']}\n"
+        f"Hear it: tinybuddy generate --model {shlex.quote(result['run'])}\n"
         f"Its curve: {result['run']}/loss.svg"
     )
 

@@ -15,15 +15,16 @@ TRAINING, FACTS = "training.json", "facts.npz"
 def training_of(model: Path) -> dict[str, Any]:
     """Return the recipe and the record of the run behind a model directory; empty if unknown.
 
-    They are in its ``training.json``, or in the run that it is a checkpoint of. Paths on the disk
-    of whoever trained it are left out.
+    They are in its ``training.json``, or in the run that it is a checkpoint of. Of paths on
+    the disk of whoever trained it only the last two parts are kept.
     """
     if (model / TRAINING).is_file():
         try:
             known = json.loads(read_text(model / TRAINING, 1_000_000))
         except (ValueError, RecursionError):
             return {}
-        return known if isinstance(known, dict) else {}
+        whole = isinstance(known, dict) and known.keys() >= {"recipe", "run", "steps", "result"}
+        return known if whole else {}
     run = _run_of(model)
     if run is None:
         return {}
@@ -33,11 +34,13 @@ def training_of(model: Path) -> dict[str, Any]:
         record["data"] = record["data"] | {"source": _name(record["data"]["source"])}
     kept = {"bits_per_byte", "validation_stories", "validation_bytes", "steps", "train_seconds"}
     recipe = read_recipe(run).to_mapping()
-    recipe["train"] |= {"data": _name(recipe["train"]["data"]), "from_model": ""}
+    source = recipe["train"]["from_model"]
+    recipe["train"] |= {"data": _name(recipe["train"]["data"]), "from_model": _name(source)}
     return {
         "recipe": recipe,
         "run": record,
-        "result": {k: v for k, v in result.items() if k in kept},
+        "steps": int(model.resolve().name),
+        "result": {key: value for key, value in result.items() if key in kept},
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import signal
 import sys
 import threading
@@ -45,10 +46,11 @@ from tinybuddy.material import Material, learn_tokenizer, pack_stories, read_dat
 from tinybuddy.modelfile import ModelFiles, find_model, latest_checkpoint, read_model
 from tinybuddy.provenance import provenance
 from tinybuddy.scoring import Score, score
-from tinybuddy.terminal import Watcher, open_watcher
+from tinybuddy.terminal import PlainWatcher, Watcher, open_watcher
 
 SAVE_SECONDS = 60.0  # between checkpoints at most, however far apart the evaluations are
 SAMPLE_TOKENS = 80
+FEW_STORIES = 10  # to score: below it, one story more or less moves the figure by several percent
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ def resume(run: str | Path, watcher: Watcher | None = None) -> Run:
     with locked(run):
         recipe, result = read_recipe(run), read_record(run).get("result")
         if result:
+            (watcher or PlainWatcher()).note(f"{run} is finished: nothing is left to do.")
             return Run(run, result)
         with watcher or open_watcher() as watching:
             return _work(run, recipe, watching)
@@ -190,6 +193,11 @@ def _work(run: Path, recipe: Recipe, watcher: Watcher) -> Run:
         f"of {found.source}; {found.validation_stories:,} stories to score, "
         f"{found.duplicates:,} duplicates left out."
     )
+    if found.validation_stories < FEW_STORIES:
+        watcher.note(
+            f"Only {found.validation_stories} stories to score: the figure will be rough. Those in "
+            "a .txt are separated by <|endoftext|>, or by two or more blank lines."
+        )
     trainer = open_trainer(recipe.model, recipe.train, start.files.weights if start else None)
     if start and start.step:
         trainer.load_state(start.state)
@@ -297,12 +305,14 @@ class _Loop:
             "model": str(latest_checkpoint(self.run)),
         }
         write_record(self.run, read_record(self.run) | {"result": result})
+        self.watcher.working("done", 1, 1)
         return Run(self.run, result)
 
     def _stop(self) -> None:
         self._save()
         self.watcher.note(
-            f"Stopped and saved after step {self.step}: go on with tinybuddy resume {self.run}"
+            f"Stopped and saved after step {self.step}: go on with "
+            f"tinybuddy resume {shlex.quote(str(self.run))}"
         )
         raise KeyboardInterrupt
 

@@ -166,6 +166,10 @@ def test_a_run_is_exported_with_what_is_known_of_it(small_run: Run, tmp_path: Pa
     out = export("hub", small_run.path, tmp_path / "out")
     card = (out / "README.md").read_text("utf-8")
     assert f"{small_run.result['bits_per_byte']:.3f} bits per byte" in card
+    assert "# card, changed" in card
+    assert "tinybuddy train --recipe" not in card  # it is not what the recipe card makes
+    assert "license: mit" not in card
+    assert "choose a licence" in card
     assert (out / "facts.npz").is_file()
     assert str(small_run.path) not in (out / "training.json").read_text("utf-8")
     assert all((out / name).is_file() for name in EXTRA_CARD_FILES)

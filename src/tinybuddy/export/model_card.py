@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tinybuddy.config import load_recipe, recipe_names
 from tinybuddy.modelfile import ModelFiles
 
 HEADER = """---
-license: mit
-language: en
 library_name: transformers
 pipeline_tag: text-generation
+{known}---
+"""
+
+KNOWN = """license: mit
+language: en
 tags: [tinystories, llama, tiny]
-{datasets}---
 """
 
 USAGE = """## Use it
@@ -21,14 +24,14 @@ USAGE = """## Use it
 ```python
 from transformers import pipeline
 
-tell = pipeline("text-generation", model="{name}")
+tell = pipeline("text-generation", model=".")  # this directory
 print(tell("Once upon a time", max_new_tokens=100)[0]["generated_text"])
 ```
 
 With tinybuddy, which trained it:
 
 ```sh
-tinybuddy generate "Once upon a time" --model {name}
+tinybuddy generate "Once upon a time" --model {place}
 ```
 
 `model.py`, `output/model.pt` and `data/tokenizer.json` serve without either library but PyTorch and
@@ -57,22 +60,47 @@ under CDLA-Sharing-1.0; none of its text is here.
 """
 
 
+OWN_TEXT = """## Licence
+
+It learned from a text of its owner's: choose a licence before you publish it.
+"""
+
+# Settings that may differ while a model is still what its recipe makes.
+FREE = {"data", "seed", "threads", "device", "backend", "eval_every", "eval_stories"}
+
+
 def model_card(files: ModelFiles, training: Mapping[str, Any]) -> str:
     """Return the text of ``README.md`` for a model and what `record.training_of` knows of it."""
     recipe = training.get("recipe", {})
-    name = training.get("name") or recipe.get("name", "model")
-    data = training.get("run", {}).get("data", {})
-    stories = "tinystories" in str(data.get("source", "")).casefold()
-    datasets = "datasets: [roneneldan/TinyStories]\n" if stories else ""
-    parts = [HEADER.format(datasets=datasets), f"# {name}\n", _shape(files, name)]
-    if data:
-        parts.append(_training(recipe, training["run"], training.get("result", {})))
+    place = training.get("name", ".")  # how commands name it: a released name, or this directory
+    changed = "" if not recipe or _is_published(recipe) else ", changed"
+    title = training.get("name") or recipe.get("name", "A model") + changed
+    source = str(training.get("run", {}).get("data", {}).get("source", ""))
+    stories = "tinystories" in source.casefold()
+    known = KNOWN if stories or source.startswith("tales ") else ""
+    known += "datasets: [roneneldan/TinyStories]\n" if stories else ""
+    parts = [HEADER.format(known=known), f"# {title}\n", _shape(files, place)]
+    if source:
+        parts.append(_training(training))
     if measured := training.get("measured"):
         parts.append(_measured(measured))
-    return "\n".join([*parts, USAGE.format(name=name), CITATION])
+    return "\n".join([*parts, USAGE.format(place=place), CITATION if known else OWN_TEXT])
 
 
-def _shape(files: ModelFiles, name: str) -> str:
+def _is_published(recipe: Mapping[str, Any]) -> bool:
+    """Whether a run's recipe is the published one of its name, but for what is free to change."""
+    if recipe["name"] not in recipe_names():
+        return False
+    published = load_recipe(recipe["name"]).to_mapping()
+
+    def core(values: Mapping[str, Any]) -> dict[str, Any]:
+        learned = {key: value for key, value in values["train"].items() if key not in FREE}
+        return {"train": learned, "model": values["model"]}
+
+    return core(recipe) == core(published)
+
+
+def _shape(files: ModelFiles, place: str) -> str:
     config = files.config
     rows = "\n".join(f"| {k.replace('_', '-')} | {v:,} |" for k, v in config.breakdown().items())
     size = 4 * config.parameters
@@ -84,7 +112,8 @@ tells very short stories in English.
 {rows}
 | **total** | **{config.parameters:,}** |
 
-`tinybuddy info {name}` prints this table. The output head is tied to the embedding and counts once.
+`tinybuddy info {place}` prints this table. The output head is tied to the embedding and counts
+once.
 Layers: {config.num_hidden_layers}. Hidden size: {config.hidden_size}. Feed-forward size:
 {config.intermediate_size}. Query heads: {config.num_attention_heads}. Key-value heads:
 {config.num_key_value_heads}. Context: {config.max_position_embeddings} tokens. Vocabulary:
@@ -92,21 +121,27 @@ Layers: {config.num_hidden_layers}. Hidden size: {config.hidden_size}. Feed-forw
 """
 
 
-def _training(recipe: Mapping[str, Any], run: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    data, train = run["data"], recipe["train"]
+def _training(training: Mapping[str, Any]) -> str:
+    recipe, run, result = training["recipe"], training["run"], training["result"]
+    data, train, steps = run["data"], recipe["train"], training["steps"]
     context = recipe["model"]["max_position_embeddings"]
+    stopped = f" (stopped before its {train['steps']:,})" if steps < train["steps"] else ""
+    base = f" It went on from the weights of {train['from_model']}." if train["from_model"] else ""
     text = f"""## How it was trained
 
 Recipe `{recipe["name"]}` of tinybuddy {run["versions"]["tinybuddy"]}, seed {run["seed"]}:
-{train["steps"]:,} steps of {train["batch_size"]} x {context} tokens, AdamW with a peak learning
+{steps:,} steps{stopped} of {train["batch_size"]} x {context} tokens, AdamW with a peak learning
 rate of {train["learning_rate"]}, on {data["stories"]:,} stories ({data["bytes"]:,} bytes,
-{data["tokens"]:,} tokens) of {data["source"]}; threads: {run["threads"]}; {run["processor"]}.
+{data["tokens"]:,} tokens) of {data["source"]}; threads: {run["threads"]}; {run["processor"]}.{base}
 SHA-256 of the stories: `{data["sha256"]}`. The rest is in `training.json`.
 """
     if result:
         text += f"""
 It scores **{result["bits_per_byte"]:.3f} bits per byte** on {result["validation_stories"]:,}
-stories that it has not seen, each alone, from `<bos>` to `<eos>`. To do it again:
+stories that it has not seen, each alone, from `<bos>` to `<eos>`.
+"""
+        if _is_published(recipe):
+            text += f"""To do it again:
 
 ```sh
 tinybuddy train --recipe {recipe["name"]} --data DATA --seed {run["seed"]} --out again
