@@ -95,9 +95,10 @@ def read_model(folder: Path) -> ModelFiles:
     Raises:
         TinybuddyError: if a file is missing or damaged, or the files do not go together.
     """
-    config = read_config(folder / "config.json")
+    values = _read_json(folder / "config.json")
+    config = _parse_config(values, folder / "config.json")
     tokenizer = load_tokenizer(folder / "tokenizer.json")
-    known = _read_json(folder / "config.json").get(TOKENIZER_HASH)
+    known = values.get(TOKENIZER_HASH)
     if known is not None and known != _sha256(tokenizer.to_json()):
         raise TinybuddyError(
             f"The tokenizer in {folder} is not the one that its model was trained with: "
@@ -187,7 +188,10 @@ def read_config(path: Path) -> ModelConfig:
     Raises:
         TinybuddyError: if it is not a Llama of the kind that this package computes.
     """
-    values = _read_json(path)
+    return _parse_config(_read_json(path), path)
+
+
+def _parse_config(values: Mapping[str, Any], path: Path) -> ModelConfig:
     if values.get("model_type") != "llama":
         raise TinybuddyError(f"{path} is not of a Llama (model_type is not 'llama').")
     fixed = {"tie_word_embeddings": True, "hidden_act": "silu"}

@@ -28,8 +28,8 @@ def training_of(model: Path) -> dict[str, Any]:
     run = _run_of(model)
     if run is None:
         return {}
-    record = {k: v for k, v in read_record(run).items() if k != "result"}
-    result = read_record(run).get("result", {})
+    record = read_record(run)
+    result = record.pop("result", {})
     if "data" in record:
         record["data"] = record["data"] | {"source": _name(record["data"]["source"])}
     kept = {"bits_per_byte", "validation_stories", "validation_bytes", "steps", "train_seconds"}
