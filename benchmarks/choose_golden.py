@@ -40,7 +40,7 @@ def main() -> None:
         stream, new, ids = model.runner.stream(), [BOS, *model.tokenizer.encode(prompt)], []
         least = np.inf
         while len(ids) < LENGTH:
-            logits = stream.feed(new)
+            (logits,) = stream.feed(np.array([new]))
             second, first = np.sort(logits)[-2:]
             least = min(least, float(first - second))
             new = [int(logits.argmax())]

@@ -31,9 +31,9 @@ class Script:
         self.fed.append([])
         return self
 
-    def feed(self, ids: Sequence[int]) -> np.ndarray:
-        self.fed[-1] += ids
-        return np.eye(self.vocab_size, dtype=np.float32)[self.ids.pop(0)]
+    def feed(self, ids: np.ndarray) -> np.ndarray:
+        self.fed[-1] += ids[0].tolist()
+        return np.eye(self.vocab_size, dtype=np.float32)[[self.ids.pop(0)]]
 
 
 def _scripted(small_run: Run, text: str, context: int = 32) -> tuple[Model, Script]:
@@ -64,7 +64,7 @@ def test_greedy_is_the_best_token_each_time(model: Model):
     story = model.generate("The", temperature=0, max_new_tokens=5)
     ids = [1, *model.tokenizer.encode("The")]
     for _ in range(5):
-        ids.append(int(model.runner.stream().feed(ids).argmax()))
+        ids.append(int(model.runner.stream().feed(np.array([ids])).argmax()))
     assert model.tokenizer.decode(ids) == story
 
 

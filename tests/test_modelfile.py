@@ -42,7 +42,7 @@ def test_transformers_opens_it_as_it_is(folder: Path, small_run: Run):
     assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True) == text
     with torch.no_grad():
         expected = model(ids).logits[0, -1].numpy()
-    np.testing.assert_allclose(ours.runner.stream().feed(ids[0].tolist()), expected, atol=1e-5)
+    np.testing.assert_allclose(ours.runner.stream().feed(ids.numpy())[0], expected, atol=1e-5)
 
 
 def test_the_tied_embedding_is_saved_once(folder: Path):

@@ -13,7 +13,7 @@ from tinybuddy.errors import TinybuddyError
 from tinybuddy.generate import Model
 from tinybuddy.modelfile import read_model, weight_shapes
 from tinybuddy.scoring import LOST_BYTE_BITS, score, windows
-from tinybuddy.tokenizer import train_tokenizer
+from tinybuddy.tokenizer import encode_story, train_tokenizer
 from tinybuddy.train import Run
 
 
@@ -42,7 +42,7 @@ def test_score_is_the_definition_computed_plainly(small_run: Run):
     stories = ["A cat.", "Mia ran to the big pond and fell in, and then 😀 she swam. " * 8, "x"]
     bits, size = 0.0, 0
     for story in stories:
-        ids = model.tokenizer.encode_story(story)
+        ids = encode_story(model.tokenizer, story)
         size += len(story.encode()) + 1
         length = len(ids) - 1
         p = 0

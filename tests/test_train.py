@@ -35,6 +35,7 @@ from tinybuddy.corpus import open_corpus, ranges, survey
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.modelfile import find_model, latest_checkpoint, weight_shapes
 from tinybuddy.terminal import Watcher
+from tinybuddy.tokenizer import encode_story
 from tinybuddy.train import Run, batch, plan, resume, train
 
 TOKENS = np.arange(1000, dtype=np.uint16)
@@ -618,7 +619,7 @@ def test_the_card_on_tinystories(tinystories: Path, tmp_path: Path):
     corpus = open_corpus(str(tinystories), stories=5000)
     tokenizer = run.model.tokenizer
     ids = [
-        np.concatenate([tokenizer.encode_story(s)[1:] for s in split])
+        np.concatenate([encode_story(tokenizer, s)[1:] for s in split])
         for split in (corpus.train(), corpus.validation())
     ]
     counts = np.bincount(ids[0], minlength=1024) + 1

@@ -6,7 +6,7 @@ PyTorch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
@@ -28,18 +28,18 @@ State = dict[str, NDArray[np.float32]]
 
 
 class Stream(Protocol):
-    """One text being continued, with its key-value cache."""
+    """Texts being continued side by side, with their key-value cache."""
 
-    def feed(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        """Logits (V,) after ``ids``; all ids since the beginning must fit the context."""
+    def feed(self, ids: Ids) -> NDArray[np.float32]:
+        """Logits (B, V) after ``ids`` (B, T); all ids since the beginning must fit the context."""
         ...
 
 
 class Runner(Protocol):
     """A model that scores and continues text."""
 
-    def stream(self) -> Stream:
-        """Begin a text."""
+    def stream(self, texts: int = 1) -> Stream:
+        """Begin one text, or several of equal length."""
         ...
 
     def log_likelihoods(self, inputs: Ids, targets: Ids) -> NDArray[np.float32]:
@@ -127,9 +127,9 @@ class TorchRunner:
         self.model.to(device)
         self.device = device
 
-    def stream(self) -> Stream:
-        """Begin a text."""
-        return _TorchStream(self.model, self.device)
+    def stream(self, texts: int = 1) -> Stream:
+        """Begin one text, or several of equal length."""
+        return _TorchStream(self.model, self.device, texts)
 
     def log_likelihoods(self, inputs: Ids, targets: Ids) -> NDArray[np.float32]:
         """Natural log-probability (B, T) of each target id after the inputs up to its place."""
@@ -147,17 +147,17 @@ class TorchRunner:
 
 
 class _TorchStream:
-    def __init__(self, model: Transformer, device: str) -> None:
+    def __init__(self, model: Transformer, device: str, texts: int) -> None:
         from tinybuddy.model import Cache
 
-        self._model, self._device, self._cache = model, device, Cache(model)
+        self._model, self._device, self._cache = model, device, Cache(model, texts)
 
-    def feed(self, ids: Sequence[int]) -> NDArray[np.float32]:
+    def feed(self, ids: Ids) -> NDArray[np.float32]:
         import torch
 
         with torch.inference_mode():
-            logits = self._model(torch.tensor([ids], device=self._device), self._cache)
-            result: NDArray[np.float32] = logits[0, -1].cpu().numpy()
+            logits = self._model(torch.from_numpy(ids).to(self._device), self._cache)
+            result: NDArray[np.float32] = logits[:, -1].cpu().numpy()
         return result
 
 

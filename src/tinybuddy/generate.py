@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tinybuddy.backend import Runner, open_runner
 from tinybuddy.config import ModelConfig, SampleConfig
 from tinybuddy.errors import UsageError
-from tinybuddy.modelfile import ModelFiles, find_model, read_model
+from tinybuddy.llama2c import read_llama2c
+from tinybuddy.modelfile import LoadedModel, find_model, read_model
 from tinybuddy.sampling import PCG32, sample
 from tinybuddy.scoring import Score, score
-from tinybuddy.tokenizer import BOS, EOS, Tokenizer
+from tinybuddy.tokenizer import Codec
 
 MAX_NEW_TOKENS = 512  # four times the reference model's context; most stories end before 300
 
@@ -28,12 +32,12 @@ class Model:
         tokenizer: its tokenizer.
         sample_config: how it is sampled unless a call says otherwise.
         runner: what computes it.
-        path: the directory that it was read from.
+        path: the directory or file that it was read from.
     """
 
-    def __init__(self, files: ModelFiles, runner: Runner, path: Path = Path()) -> None:
+    def __init__(self, files: LoadedModel, runner: Runner, path: Path = Path()) -> None:
         self.config: ModelConfig = files.config
-        self.tokenizer: Tokenizer = files.tokenizer
+        self.tokenizer: Codec = files.tokenizer
         self.sample_config: SampleConfig = files.sample
         self.runner = runner
         self.path = path
@@ -71,8 +75,10 @@ class Model:
             raise UsageError(f"max_new_tokens must be 0 or more, not {max_new_tokens!r}.")
         if type(seed) is not int or not 0 <= seed < 2**63:
             raise UsageError(f"seed must be a whole number from 0 to 2^63 - 1, not {seed!r}.")
-        ids = [BOS, *self.tokenizer.encode(prompt)]
+        ids = [self.tokenizer.bos, *self.tokenizer.encode(prompt)]
         new = self._continue(ids, max_new_tokens, config, PCG32(seed))
+        if not prompt:  # some tokenizers begin a text with a space, which then is not told
+            new = chain([self.tokenizer.bos], new)
         return self._tell(prompt, self.tokenizer.decode_stream(new), stop)
 
     def generate(self, prompt: str = "", **settings: Any) -> str:
@@ -102,10 +108,10 @@ class Model:
                     )
                     said = True
                 stream, length, new = self.runner.stream(), 0, ids[-max(1, context // 2) :]
-            logits = stream.feed(new)
+            (logits,) = stream.feed(np.array([new]))
             length += len(new)
             id = sample(logits, config, random, seen=ids)
-            if id == EOS:
+            if id == self.tokenizer.eos:
                 return
             ids.append(id)
             new = [id]
@@ -134,15 +140,20 @@ def load(model: str | Path, threads: int = 1) -> Model:
     """Open a model.
 
     Args:
-        model: a model directory, a run directory, whose latest checkpoint is taken, or the name of
-            a released model.
+        model: a model directory, a run directory, whose latest checkpoint is taken, the name of a
+            released model, or a llama2.c model: a file ``NAME.bin``, its tokenizer beside it.
         threads: of the processor; PyTorch keeps this number for the whole process.
 
     Raises:
         TinybuddyError: if there is no such model, or it is damaged.
     """
-    path = find_model(model)
-    files = read_model(path)
+    path = Path(model)
+    files: LoadedModel
+    if path.suffix == ".bin" and not path.is_dir():
+        files = read_llama2c(path)
+    else:
+        path = find_model(model)
+        files = read_model(path)
     return Model(files, open_runner(files.config, files.weights, threads), path)
 
 

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from tinybuddy.config import ModelConfig, SampleConfig
 from tinybuddy.disk import read_bytes, read_text, write_bytes, write_text
 from tinybuddy.errors import TinybuddyError, UsageError
-from tinybuddy.tokenizer import BOS, EOS, PAD, Tokenizer, load_tokenizer
+from tinybuddy.tokenizer import BOS, EOS, PAD, Codec, Tokenizer, load_tokenizer
 
 Weights = Mapping[str, NDArray[np.float32]]
 
@@ -32,8 +32,8 @@ MAX_HEADER_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
-class ModelFiles:
-    """What a model directory holds.
+class LoadedModel:
+    """What it takes to run a model of whatever origin.
 
     Attributes:
         config: shape.
@@ -44,8 +44,15 @@ class ModelFiles:
 
     config: ModelConfig
     weights: Weights
-    tokenizer: Tokenizer
+    tokenizer: Codec
     sample: SampleConfig
+
+
+@dataclass(frozen=True)
+class ModelFiles(LoadedModel):
+    """What a model directory holds: a model with a tokenizer of this package."""
+
+    tokenizer: Tokenizer
 
 
 def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:

@@ -3,34 +3,47 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinybuddy.backend import Runner
 from tinybuddy.errors import TinybuddyError
-from tinybuddy.tokenizer import Tokenizer, unrepresented_bytes
+from tinybuddy.tokenizer import Codec, encode_story
 
 LOST_BYTE_BITS = 8.0  # what a tokenizer pays for a byte that it cannot represent
 BATCH_TOKENS = 4096
 HELD_WINDOWS = 1024  # windows sorted at a time, so that batches are even and memory is bounded
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Score:
-    """What a text costs under a model.
+    """What stories cost under a model.
 
     Attributes:
-        bits: sum of -log2 of the probabilities of all its tokens and ends.
-        bytes: its UTF-8 bytes, and one for the end of each story.
+        story_bits: of each story (stories,), the sum of -log2 of the probabilities of its tokens
+            and its end.
+        story_bytes: of each story (stories,), its UTF-8 bytes, and one for its end.
         tokens: predictions made.
     """
 
-    bits: float
-    bytes: int
+    story_bits: NDArray[np.float64]
+    story_bytes: NDArray[np.int64]
     tokens: int
+
+    @property
+    def bits(self) -> float:
+        """Of all stories."""
+        return float(self.story_bits.sum())
+
+    @property
+    def bytes(self) -> int:
+        """Of all stories."""
+        return int(self.story_bytes.sum())
 
     @property
     def bits_per_byte(self) -> float:
@@ -54,7 +67,7 @@ def windows(length: int, context: int) -> Iterator[tuple[int, int, int]]:
 
 def score(
     runner: Runner,
-    tokenizer: Tokenizer,
+    tokenizer: Codec,
     context: int,
     stories: Iterable[str],
     on_progress: Callable[[int], None] | None = None,
@@ -71,36 +84,67 @@ def score(
     Raises:
         TinybuddyError: if there is no story, or the model's numbers are not finite.
     """
-    bits, size, tokens = 0.0, 0, 0
-    held: list[tuple[list[int], int]] = []  # ids of a window, and how many of them are only context
-    for number, story in enumerate(stories):
-        ids = tokenizer.encode_story(story)
-        bits += LOST_BYTE_BITS * unrepresented_bytes(tokenizer, story, ids)
-        size += len(story.encode("utf-8")) + 1
-        tokens += len(ids) - 1
-        held += [(ids[a : e + 1], p - a) for a, p, e in windows(len(ids) - 1, context)]
-        if len(held) >= HELD_WINDOWS:
-            bits, held = bits + _score_windows(runner, held), []
-        if on_progress:
-            on_progress(number + 1)
-    bits += _score_windows(runner, held)
-    if not size:
+    lost_bits, sizes, tokens = [], [], 0
+
+    def sequences() -> Iterator[list[int]]:
+        nonlocal tokens
+        for number, story in enumerate(stories, start=1):
+            ids = encode_story(tokenizer, story)
+            lost_bits.append(LOST_BYTE_BITS * tokenizer.lost_bytes(story, ids))
+            sizes.append(len(story.encode("utf-8")) + 1)
+            tokens += len(ids) - 1
+            if on_progress:
+                on_progress(number)
+            yield ids
+
+    nats = log_likelihoods(runner, context, sequences())
+    if not sizes:
         raise TinybuddyError("There is no story to score: give at least one.")
-    if not math.isfinite(bits):
+    return Score(np.array(lost_bits) - nats / math.log(2), np.array(sizes), tokens)
+
+
+def log_likelihoods(
+    runner: Runner, context: int, sequences: Iterable[Sequence[int]]
+) -> NDArray[np.float64]:
+    """Natural log-probability (sequences,) of all ids of each sequence after its first.
+
+    Raises:
+        TinybuddyError: if the model's numbers are not finite.
+    """
+    total: list[float] = []
+    held: list[_Window] = []
+    for number, ids in enumerate(sequences):
+        total.append(0.0)
+        held += [
+            _Window(number, ids[a : e + 1], p - a) for a, p, e in windows(len(ids) - 1, context)
+        ]
+        if len(held) >= HELD_WINDOWS:
+            _add_windows(runner, held, total)
+            held = []
+    _add_windows(runner, held, total)
+    if not np.isfinite(total).all():
         raise TinybuddyError("The model's numbers are not finite: its weights are broken.")
-    return Score(bits, size, tokens)
+    return np.array(total)
 
 
-def _score_windows(runner: Runner, held: list[tuple[list[int], int]]) -> float:
-    """Bits of all windows; those of one length go together, so that none needs filling up."""
-    bits = 0.0
-    for length, group in groupby(sorted(held, key=lambda w: len(w[0])), key=lambda w: len(w[0])):
+class _Window(NamedTuple):
+    sequence: int
+    ids: Sequence[int]
+    skipped: int  # predictions that are only context
+
+
+def _add_windows(runner: Runner, held: list[_Window], total: list[float]) -> None:
+    """Add each window to its sequence; those of one length go together, so that none is filled."""
+    for length, group in groupby(sorted(held, key=_length), key=_length):
         same = list(group)
         rows = max(1, BATCH_TOKENS // length)
         for start in range(0, len(same), rows):
             batch = same[start : start + rows]
-            ids = np.array([window for window, _ in batch], np.int64)
+            ids = np.array([window.ids for window in batch], np.int64)
             log_p = runner.log_likelihoods(ids[:, :-1], ids[:, 1:]).astype(np.float64)
-            for row, (_, skipped) in zip(log_p, batch, strict=True):
-                bits -= float(row[skipped:].sum()) / math.log(2)
-    return bits
+            for row, window in zip(log_p, batch, strict=True):
+                total[window.sequence] += float(row[window.skipped :].sum())
+
+
+def _length(window: _Window) -> int:
+    return len(window.ids)

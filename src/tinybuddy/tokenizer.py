@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
@@ -36,14 +36,47 @@ MAX_FILE_BYTES = 16_000_000
 MAX_TOKENS = 65_535  # ids are stored as uint16
 
 
+class Codec(Protocol):
+    """Text to ids and back, for a model of whatever origin.
+
+    Attributes:
+        bos: id that a story begins with.
+        eos: id that ends it; in some models the same.
+        vocab_size: number of tokens, special ones included.
+    """
+
+    bos: int
+    eos: int
+    vocab_size: int
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of ``text``, without the beginning and the end."""
+        ...
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of ``ids``, special ones left out."""
+        ...
+
+    def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
+        """Text of ``ids`` as they come, one piece an id; never half a character."""
+        ...
+
+    def lost_bytes(self, text: str, ids: Sequence[int]) -> int:
+        """UTF-8 bytes of ``text`` that ``ids``, its encoding, do not hold."""
+        ...
+
+
 class Tokenizer:
     """A vocabulary and the two ways through it.
 
     Attributes:
+        bos, eos: ids of ``<bos>`` and ``<eos>``.
         backend: the ``tokenizers.Tokenizer``; its ``to_str()`` is ``tokenizer.json``.
         vocab_size: number of tokens, special ones included.
         kind: ``bpe`` or ``characters``.
     """
+
+    bos, eos = BOS, EOS
 
     def __init__(self, backend: Backend) -> None:
         backend.no_truncation()
@@ -68,10 +101,6 @@ class Tokenizer:
             ids += encoding.ids
         return ids
 
-    def encode_story(self, text: str) -> list[int]:
-        """Token ids of a whole story, from ``<bos>`` to ``<eos>``."""
-        return [BOS, *self.encode(text), EOS]
-
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ``ids``: special and unused ids are left out, broken UTF-8 becomes U+FFFD."""
         return b"".join(self.piece(id) for id in ids).decode("utf-8", errors="replace")
@@ -86,6 +115,10 @@ class Tokenizer:
             yield decoder.decode(self.piece(id))
         if rest := decoder.decode(b"", final=True):
             yield rest
+
+    def lost_bytes(self, text: str, ids: Sequence[int]) -> int:
+        """UTF-8 bytes of ``text`` that ``ids``, its encoding, lost; 0 for byte-level BPE."""
+        return len(text.encode("utf-8")) - sum(len(self.piece(id)) for id in ids)
 
     def piece(self, id: int) -> bytes:
         """Bytes that token ``id`` stands for; none for special and unused ids."""
@@ -277,6 +310,6 @@ def _chunks(text: str) -> list[str]:
     return [*chunks, text[start:]]
 
 
-def unrepresented_bytes(tokenizer: Tokenizer, text: str, ids: Sequence[int]) -> int:
-    """UTF-8 bytes of ``text`` that ``ids``, its encoding, lost; 0 for byte-level BPE."""
-    return len(text.encode("utf-8")) - sum(len(tokenizer.piece(id)) for id in ids)
+def encode_story(tokenizer: Codec, text: str) -> list[int]:
+    """Token ids of a whole story, from its beginning to its end."""
+    return [tokenizer.bos, *tokenizer.encode(text), tokenizer.eos]

@@ -7,7 +7,7 @@ import pytest
 
 from tinybuddy.corpus.packed import pack
 from tinybuddy.errors import TinybuddyError
-from tinybuddy.tokenizer import train_tokenizer
+from tinybuddy.tokenizer import encode_story, train_tokenizer
 
 TEXTS = ["A cat sat.", "日本 😀", "A dog."]
 TOKENIZER = train_tokenizer(TEXTS, 280)
@@ -17,7 +17,7 @@ def test_tokens_are_all_stories_from_end_to_end(tmp_path: Path):
     tokens = pack(TEXTS, TOKENIZER, "hash", tmp_path)
     assert tokens.dtype == np.uint16
     assert isinstance(tokens, np.memmap)
-    assert tokens.tolist() == [id for text in TEXTS for id in TOKENIZER.encode_story(text)]
+    assert tokens.tolist() == [id for text in TEXTS for id in encode_story(TOKENIZER, text)]
 
 
 def test_the_cache_serves_the_second_time(tmp_path: Path):

@@ -109,7 +109,7 @@ def _check_transformers(exported: Path, **environment: str) -> dict[str, object]
     assert facts["told"][23] in " .,"
     assert "  " not in facts["told"]
     assert facts["greedy"] == [case["ids"] for case in GOLDEN["cases"]]
-    ours = tinybuddy.load(NAME).runner.stream().feed(facts["ids"])
+    ours = tinybuddy.load(NAME).runner.stream().feed(np.array([facts["ids"]]))[0]
     np.testing.assert_allclose(facts["logits"], ours, atol=1e-5)
     return facts
 

@@ -44,6 +44,15 @@ class Facts:
     counts: dict[str, int]
     grams: NDArray[np.uint32]
 
+    def has_rows(self, words: list[str]) -> NDArray[np.bool_]:
+        """Whether each row of four of the words stands in the text (words - 3,)."""
+        rows = np.array(gram_hashes(words), np.uint32)
+        if not len(self.grams):
+            return np.zeros(len(rows), bool)
+        places = np.searchsorted(self.grams, rows)  # np.isin takes 0.5 s, whatever the rows
+        found: NDArray[np.bool_] = self.grams[np.minimum(places, len(self.grams) - 1)] == rows
+        return found
+
 
 def words(text: str) -> list[str]:
     """Words of a text in lower case, with straight apostrophes; no digits or punctuation."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinybuddy.disk import replacing
-from tinybuddy.tokenizer import Tokenizer
+from tinybuddy.tokenizer import Tokenizer, encode_story
 
 Tokens = NDArray[np.uint16]
 
@@ -51,4 +51,4 @@ def _open(path: Path, tokenizer: Tokenizer) -> Tokens | None:
 def _write(path: Path, stories: Iterable[str], tokenizer: Tokenizer) -> None:
     with replacing(path) as file:
         for story in stories:
-            file.write(np.array(tokenizer.encode_story(story), np.uint16).tobytes())
+            file.write(np.array(encode_story(tokenizer, story), np.uint16).tobytes())

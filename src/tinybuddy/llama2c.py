@@ -1,0 +1,328 @@
+"""Models of karpathy/llama2.c: its weights (``.bin``, version 0) and its tokenizer (``tokN.bin``).
+
+They become a `ModelConfig` and weights under transformers' names, so what computes our models
+computes them too. All numbers in the files are little-endian; whatever they claim is checked.
+"""
+
+from __future__ import annotations
+
+import codecs
+import math
+import os
+import re
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from heapq import heappop, heappush
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinybuddy.config import ModelConfig, SampleConfig
+from tinybuddy.disk import read_bytes
+from tinybuddy.errors import TinybuddyError, UsageError
+from tinybuddy.modelfile import LoadedModel, Weights, weight_shapes
+from tinybuddy.tokenizer import CHUNK_CHARACTERS, MAX_FILE_BYTES, check_unicode
+
+HEADER = struct.Struct("<7i")
+MAGIC = 0x616B3432  # "ak42", which begins the versions from 1 on
+# What the file holds between the embedding and the last norm: of each, all blocks in turn.
+PARTS = (
+    "input_layernorm",
+    "self_attn.q_proj",
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.o_proj",
+    "post_attention_layernorm",
+    "mlp.gate_proj",
+    "mlp.down_proj",
+    "mlp.up_proj",
+)
+
+BOS = 1
+FIRST_BYTE = 3  # after <unk>, <s> and </s>
+FIRST_PIECE = FIRST_BYTE + 256
+MAX_PIECE_BYTES = 1024
+LEAST_SCORE = -1e10  # llama2.c merges nothing that scores no more than this
+MAX_CACHED_WORDS = 65_536
+MAX_CACHED_CHARACTERS = 64
+
+
+class SentencePieceTokenizer:
+    """The encoder and decoder of llama2.c (``run.c``): SentencePiece BPE with byte fallback.
+
+    Ids 0 to 2 are ``<unk>``, ``<s>`` and ``</s>``, byte ``b`` is ``3 + b``, the learned pieces
+    follow. A text begins with a space of its own, and a character that is no piece becomes its
+    UTF-8 bytes. Training text has ``<s>`` before each story and nothing after it, so the ``<s>`` of
+    the next story is what ends one.
+
+    Attributes:
+        bos, eos: both the id of ``<s>``.
+        vocab_size: number of tokens, special ones included.
+        kind: ``sentencepiece``.
+    """
+
+    bos, eos = BOS, BOS
+    kind = "sentencepiece"
+
+    def __init__(self, pieces: Sequence[bytes], scores: Sequence[float]) -> None:
+        """Take the bytes and the score of each id, as the file has them, ids 0 to 258 included."""
+        self.vocab_size = len(pieces)
+        self._pieces = [
+            *[b""] * FIRST_BYTE,
+            *(bytes([b]) for b in range(256)),
+            *pieces[FIRST_PIECE:],
+        ]
+        # Special and byte tokens never come of text that spells them.
+        self._ids: dict[str, int] = {}
+        for id in range(FIRST_PIECE, self.vocab_size):
+            if (text := _text_or_none(pieces[id])) is not None:
+                self._ids.setdefault(text, id)
+        self._scores = {t: scores[id] for t, id in self._ids.items() if scores[id] > LEAST_SCORE}
+        # Where no piece has a space after another character, none reaches into the next word, so
+        # words can be merged one by one and remembered; else the text is a single word.
+        joined = any(re.search("[^ ] ", text) for text in self._ids)
+        most = CHUNK_CHARACTERS
+        self._word = re.compile(
+            f"(?s:.{{1,{most}}})" if joined else f" {{1,{most}}}[^ ]{{0,{most}}}|[^ ]{{1,{most}}}"
+        )
+        self._remembered = lru_cache(MAX_CACHED_WORDS)(self._merge)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of ``text``, without the beginning and the end.
+
+        A word of more than 65,536 characters is cut, to bound the memory: its tokens may then
+        differ from llama2.c's, but they decode to the same.
+
+        Raises:
+            UsageError: for text with lone surrogates, which is no Unicode text.
+        """
+        check_unicode(text)
+        ids: list[int] = []
+        for match in self._word.finditer(" " + text if text else ""):
+            word = match[0]
+            ids += (self._remembered if len(word) <= MAX_CACHED_CHARACTERS else self._merge)(word)
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of ``ids``, taken for the beginning of one: a first space is left out.
+
+        So are special and unknown ids; broken UTF-8 becomes U+FFFD.
+        """
+        text = b"".join(self.piece(id) for id in ids).removeprefix(b" ")
+        return text.decode("utf-8", errors="replace")
+
+    def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
+        """Text of ``ids`` as they come, one piece an id; never half a character.
+
+        They go on from a text, so a first space is kept, unless ``bos`` comes before it.
+        """
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        begins = False
+        for id in ids:
+            piece = self.piece(id)
+            if begins and piece:
+                piece, begins = piece.removeprefix(b" "), False
+            begins = begins or id == self.bos
+            yield decoder.decode(piece)
+        if rest := decoder.decode(b"", final=True):
+            yield rest
+
+    def lost_bytes(self, text: str, ids: Sequence[int]) -> int:
+        """0: any text can be encoded."""
+        return 0
+
+    def piece(self, id: int) -> bytes:
+        """Bytes that token ``id`` stands for; none for special and unknown ids."""
+        return self._pieces[id] if 0 <= id < self.vocab_size else b""
+
+    def _merge(self, word: str) -> list[int]:
+        """Ids of a word: the best-scored piece that two neighbours make is put in their place.
+
+        Ties go to the leftmost. A heap keeps long words from taking quadratic time.
+        """
+        size = len(word)
+        # "" marks a character that is no piece, one that was merged into another, and both ends.
+        pieces = [c if c in self._ids else "" for c in word] + [""]
+        before, after = list(range(-1, size)), list(range(1, size + 1))
+        heap: list[tuple[float, int, str]] = []
+
+        def offer(left: int, right: int) -> None:
+            if pieces[left] and pieces[right]:
+                merged = pieces[left] + pieces[right]
+                if (score := self._scores.get(merged)) is not None:
+                    heappush(heap, (-score, left, merged))
+
+        for right in range(1, size):
+            offer(right - 1, right)
+        while heap:
+            _, left, merged = heappop(heap)
+            right = after[left] if pieces[left] else size
+            if not pieces[right] or pieces[left] + pieces[right] != merged:
+                continue  # one of the two has been merged otherwise since
+            pieces[left], pieces[right] = merged, ""
+            after[left] = after[right]
+            before[after[left]] = left
+            offer(before[left], left)
+            offer(left, after[left])
+        return self._ids_of(word, pieces, after)
+
+    def _ids_of(self, word: str, pieces: Sequence[str], after: Sequence[int]) -> list[int]:
+        ids, place = [], 0
+        while place < len(word):
+            if piece := pieces[place]:
+                ids.append(self._ids[piece])
+            else:
+                ids += [FIRST_BYTE + byte for byte in word[place].encode("utf-8")]
+            place = after[place]
+        return ids
+
+
+def read_llama2c(path: Path) -> LoadedModel:
+    """Read a model of llama2.c, as its ``export.py`` writes version 0, and its tokenizer.
+
+    The tokenizer is ``tokN.bin`` beside it, for N tokens, or else ``tokenizer.bin``.
+
+    Raises:
+        TinybuddyError: if a file is missing or damaged, or the model is of another kind.
+    """
+    config = _read_header(path)
+    weights = _read_weights(path, config)
+    tokenizer = read_tokenizer(_find_tokenizer(path, config.vocab_size), config.vocab_size)
+    return LoadedModel(config, weights, tokenizer, SampleConfig())
+
+
+def read_tokenizer(path: Path, vocab_size: int) -> SentencePieceTokenizer:
+    """Read a tokenizer of llama2.c, as its ``tokenizer.py`` writes it.
+
+    It begins with the length of the longest token (uint32); each token is a score (float32), a
+    length in bytes (int32) and these bytes.
+
+    Raises:
+        TinybuddyError: if it cannot be read or does not hold ``vocab_size`` tokens.
+    """
+    data = read_bytes(path, MAX_FILE_BYTES)
+    pieces: list[bytes] = []
+    scores: list[float] = []
+    at = 4
+    for id in range(vocab_size):
+        score, size = struct.unpack_from("<fi", data, at) if at + 8 <= len(data) else (0.0, -1)
+        at += 8
+        if not 0 <= size <= min(MAX_PIECE_BYTES, len(data) - at) or not math.isfinite(score):
+            raise TinybuddyError(
+                f"{path} is not a whole llama2.c tokenizer of {vocab_size:,} tokens: it is broken "
+                f"at token {id}."
+            )
+        pieces.append(data[at : at + size])
+        scores.append(score)
+        at += size
+    if at != len(data):
+        raise TinybuddyError(f"{path} goes on after the {vocab_size:,} tokens of its model.")
+    if pieces[FIRST_BYTE:FIRST_PIECE] != [b"<0x%02X>" % byte for byte in range(256)]:
+        raise TinybuddyError(
+            f"{path} does not hold the 256 bytes, as <0x00> to <0xFF>, as its tokens 3 to 258: "
+            "write it anew with the tokenizer.py of a later llama2.c."
+        )
+    return SentencePieceTokenizer(pieces, scores)
+
+
+def _find_tokenizer(path: Path, vocab_size: int) -> Path:
+    beside = [path.with_name(name) for name in (f"tok{vocab_size}.bin", "tokenizer.bin")]
+    for found in beside:
+        if found.is_file():
+            return found
+    raise TinybuddyError(
+        f"The tokenizer of {path} is missing: put llama2.c's {beside[0].name} or {beside[1].name} "
+        "beside it."
+    )
+
+
+def _read_header(path: Path) -> ModelConfig:
+    """Read the shape, and check that the file is of the size that the shape needs."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(HEADER.size)
+            size = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise TinybuddyError(f"Cannot read {path}: {error.strerror}.") from None
+    if len(header) < HEADER.size:
+        raise TinybuddyError(f"{path} is not a llama2.c model: it ends within its first numbers.")
+    config = _parse_header(header, path)
+    if size != (expected := _file_bytes(config)):
+        raise TinybuddyError(
+            f"{path} has {size:,} bytes, where a llama2.c model of its shape has {expected:,}: "
+            "copy it again, whole."
+        )
+    return config
+
+
+def _parse_header(header: bytes, path: Path) -> ModelConfig:
+    hidden, inner, layers, heads, kv_heads, vocabulary, context = HEADER.unpack(header)
+    if hidden == MAGIC:
+        raise TinybuddyError(
+            f"{path} is a llama2.c model of version {inner}, and only version 0 is read: export "
+            "it with --version 0."
+        )
+    if vocabulary < 0:  # how the file says that the head is not the embedding
+        raise TinybuddyError(
+            f"{path} has a head of its own, and only models whose head is tied to the embedding "
+            "are computed."
+        )
+    try:
+        return ModelConfig(
+            vocab_size=vocabulary,
+            hidden_size=hidden,
+            intermediate_size=inner,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=kv_heads,
+            max_position_embeddings=context,
+            rope_theta=10_000.0,
+            rms_norm_eps=1e-5,
+        )
+    except UsageError as error:
+        raise TinybuddyError(f"{path} is not a llama2.c model: {error}") from None
+
+
+def _file_bytes(config: ModelConfig) -> int:
+    # A cosine and a sine for each position and pair of a head end the file; they are not read.
+    rotary = config.max_position_embeddings * config.head_dim
+    return HEADER.size + 4 * (config.parameters + rotary)
+
+
+def _read_weights(path: Path, config: ModelConfig) -> Weights:
+    data = read_bytes(path, _file_bytes(config))
+    if len(data) < _file_bytes(config):
+        raise TinybuddyError(f"{path} became shorter while it was read.")
+    shapes = weight_shapes(config)
+    blocks = [
+        f"model.layers.{n}.{p}.weight" for p in PARTS for n in range(config.num_hidden_layers)
+    ]
+    weights, at = {}, HEADER.size
+    for name in ("model.embed_tokens.weight", *blocks, "model.norm.weight"):
+        count = math.prod(shapes[name])
+        array = np.frombuffer(data, "<f4", count, at).astype(np.float32, copy=False)
+        at += 4 * count
+        if not np.isfinite(array).all():
+            raise TinybuddyError(f"{name} in {path} holds NaN or infinite numbers.")
+        array = array.reshape(shapes[name])
+        turned = name.endswith(("q_proj.weight", "k_proj.weight"))
+        weights[name] = _half_split(array, config.head_dim) if turned else array
+    return {name: weights[name] for name in shapes}
+
+
+def _half_split(array: NDArray[np.float32], head_dim: int) -> NDArray[np.float32]:
+    """Reorder the rows (heads * D, C) of each head, so that pair (2i, 2i + 1) is (i, i + D/2).
+
+    llama2.c's rotary positions turn the former, `tinybuddy.model` and transformers the latter.
+    """
+    pairs = array.reshape(-1, head_dim // 2, 2, array.shape[1])
+    return np.ascontiguousarray(pairs.swapaxes(1, 2).reshape(array.shape))
+
+
+def _text_or_none(piece: bytes) -> str | None:
+    try:
+        return piece.decode("utf-8")
+    except UnicodeDecodeError:
+        return None  # no text merges into it, as characters are merged whole
