@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tinybuddy.config import ModelConfig, Recipe, SampleConfig, TrainConfig, load_recipe
     from tinybuddy.errors import TinybuddyError, UsageError
+    from tinybuddy.evaluate import Evaluation, evaluate
     from tinybuddy.export import export
     from tinybuddy.generate import Model, load
     from tinybuddy.scoring import Score
@@ -28,6 +29,8 @@ _HOMES = {
     "SampleConfig": "config",
     "TrainConfig": "config",
     "load_recipe": "config",
+    "Evaluation": "evaluate",
+    "evaluate": "evaluate",
     "export": "export",
     "TinybuddyError": "errors",
     "UsageError": "errors",
@@ -40,6 +43,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Evaluation",
     "Model",
     "ModelConfig",
     "Recipe",
@@ -49,6 +53,7 @@ __all__ = [
     "TinybuddyError",
     "TrainConfig",
     "UsageError",
+    "evaluate",
     "export",
     "load",
     "load_recipe",

@@ -72,6 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train(verbs)
     _add_resume(verbs)
     _add_generate(verbs)
+    _add_evaluate(verbs)
     _add_export(verbs)
     _add_info(verbs)
     _add_corpus(verbs)
@@ -232,6 +233,65 @@ def _read_prompt(prompt: str | None) -> str:
         except UnicodeDecodeError:
             raise UsageError("The prompt on standard input is not UTF-8 text.") from None
     return prompt
+
+
+def _add_evaluate(verbs: Any) -> None:
+    verb = _add_verb(verbs, "evaluate", _evaluate, "measure whether a model speaks English")
+    verb.add_argument(
+        "models",
+        nargs="*",
+        default=[DEFAULT_MODEL],
+        metavar="MODEL",
+        help="a model or run directory, a released name, a .bin of llama2.c, any directory of "
+        f"transformers; several are compared with the first; default: {DEFAULT_MODEL}",
+    )
+    verb.add_argument(
+        "--data",
+        metavar="PATH|HUB_NAME|tales",
+        help="human stories; without them some gauges cannot be run",
+    )
+    verb.add_argument(
+        "--stories",
+        type=int,
+        metavar="N",
+        help="training stories; 0 for all; default: those that the first model was trained on",
+    )
+    verb.add_argument(
+        "--controls", action="store_true", help="measure sources that must fail, too (a minute)"
+    )
+    verb.add_argument("--report", metavar="FILE.html", help="write a page; has the controls")
+    verb.add_argument("--blimp", metavar="FOLDER", help="score its .jsonl files of BLiMP, too")
+    verb.add_argument("--threads", type=int, default=1, metavar="N", help="default: 1")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from tinybuddy.evaluate import evaluate
+    from tinybuddy.terminal import open_watcher
+
+    with open_watcher() as watcher:
+        found = evaluate(
+            *options.models,
+            data=options.data,
+            stories=options.stories,
+            with_controls=options.controls or bool(options.report and options.data),
+            blimp=options.blimp,
+            threads=options.threads,
+            on_progress=watcher.working,
+        )
+    if options.report:
+        from tinybuddy.evaluate.report import write_report
+
+        write_report(found, options.report)
+    if options.json:
+        _print_json(found.to_mapping())
+        return
+    from rich.console import Console
+
+    from tinybuddy.evaluate.table import tables
+
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    for part in tables(found):
+        console.print(part)
 
 
 def _add_export(verbs: Any) -> None:

@@ -1,0 +1,187 @@
+"""Does it speak English? A scorecard that any language model can take, and that can say no."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinybuddy.corpus.facts import read_facts
+from tinybuddy.errors import UsageError
+from tinybuddy.evaluate.bits_per_byte import Rivals, open_rivals
+from tinybuddy.evaluate.blimp import blimp as score_blimp
+from tinybuddy.evaluate.compare import Difference, compare
+from tinybuddy.evaluate.controls import open_controls
+from tinybuddy.evaluate.evidence import Evidence, gather, overlapping, stored_evidence
+from tinybuddy.evaluate.scorecard import (
+    Progress,
+    Scorecard,
+    Standard,
+    open_standard,
+    score_model,
+    score_text,
+)
+from tinybuddy.evaluate.sources import open_subject
+from tinybuddy.evaluate.statistic import Share
+from tinybuddy.evaluate.subject import Subject
+from tinybuddy.generate import Model
+from tinybuddy.provenance import provenance
+from tinybuddy.record import facts_beside, training_of
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What `evaluate` measured.
+
+    Attributes:
+        scorecards: of each model, in the order given.
+        differences: between the first model and each other one, by the other's name.
+        beside: scorecards of human stories and of the controls, by name; empty unless asked for.
+        evidence: what they were measured against.
+        blimp: of each model, accuracy on BLiMP by paradigm; empty unless asked for.
+    """
+
+    scorecards: list[Scorecard]
+    differences: dict[str, list[Difference]]
+    beside: dict[str, Scorecard]
+    evidence: Evidence
+    blimp: dict[str, dict[str, Share]]
+
+    @property
+    def speaks_english(self) -> bool | None:
+        """The verdict on the first model."""
+        return self.scorecards[0].speaks_english
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain data for JSON: the first model's scorecard, and what else was measured."""
+        first, *others = (card.to_mapping() for card in self.scorecards)
+        differences = {
+            name: [difference.to_mapping() for difference in found]
+            for name, found in self.differences.items()
+        }
+        blimp = {
+            name: {paradigm: share.value for paradigm, share in shares.items()}
+            for name, shares in self.blimp.items()
+        }
+        data: dict[str, Any] = {"source": self.evidence.source, "sha256": self.evidence.sha256}
+        data |= {"stories": len(self.evidence.train)}
+        beside = {name: card.to_mapping() for name, card in self.beside.items()}
+        more = {"others": others, "differences": differences, "beside": beside, "blimp": blimp}
+        mapping: dict[str, Any] = first | {"data": data, "provenance": provenance()} | more
+        return {name: _without_nan(value) for name, value in mapping.items()}
+
+
+def evaluate(
+    *models: str | Path | Model,
+    data: str | Path | None = None,
+    stories: int | None = None,
+    with_controls: bool = False,
+    blimp: str | Path | None = None,
+    threads: int = 1,
+    on_progress: Progress = lambda what, done, total: None,
+) -> Evaluation:
+    """Measure whether models speak English.
+
+    Args:
+        models: directories, runs, released names, ``.bin`` files of llama2.c, directories of
+            `transformers`, or loaded models; the first is compared with the others.
+        data: human stories, as `tinybuddy.train` takes them; without them, the gauges that need
+            them are not run, and the verdict can only be no or open.
+        stories: training stories of ``data`` at most; by default as many as the first model was
+            trained on, where that is known, otherwise all.
+        with_controls: measure human stories and the controls, too.
+        blimp: a folder with the ``.jsonl`` files of BLiMP, to be scored, too.
+        threads: of the processor.
+        on_progress: told what is being done, how much is done, and of how much.
+
+    Raises:
+        UsageError: without a model.
+        TinybuddyError: if a model or the data cannot be read, or a model is broken.
+    """
+    if not models:
+        raise UsageError("evaluate needs a model: give a directory or a released name.")
+    if with_controls and data is None:
+        raise UsageError("The controls are made of human stories: give them by --data.")
+    subjects = [open_subject(model, threads) for model in models]
+    if data is None:
+        evidence = stored_evidence()
+    else:
+        limit = _trained_on(subjects[0]) if stories is None else stories
+        evidence = gather(str(data), limit, lambda what: on_progress(what, 0, 0))
+    standards = [_standard(subject, evidence) for subject in subjects]
+    measured = list(zip(subjects, standards, strict=True))
+    scorecards = [_measure(*pair, on_progress) for pair in measured]
+    first, *others = scorecards
+    pairs: dict[str, dict[str, Share]] = {}
+    if blimp is not None:
+        on_progress("BLiMP", 0, 0)
+        pairs = {s.name: score_blimp(s, Path(blimp), standard.known) for s, standard in measured}
+    return Evaluation(
+        scorecards,
+        {other.name: compare(first, other) for other in others},
+        _beside(subjects[0], evidence, on_progress) if with_controls else {},
+        evidence,
+        pairs,
+    )
+
+
+def _standard(subject: Subject, evidence: Evidence) -> Standard:
+    """Compare with the training text that travels with the model, or else that of the data."""
+    path = facts_beside(subject.path) if subject.path else None
+    return open_standard(evidence, read_facts(path) if path else evidence.facts())
+
+
+def _measure(subject: Subject, standard: Standard, on_progress: Progress) -> Scorecard:
+    evidence, facts = standard.evidence, standard.facts
+    rivals = _rivals(subject, evidence, on_progress)
+    card = score_model(subject, standard, rivals, on_progress)
+    if facts and (seen := overlapping(evidence.validation, facts)):
+        card.warnings.append(
+            f"{len(seen)} of the {len(evidence.validation)} validation stories stand in the "
+            "training text of this model: its bits per byte and its coherence are too good."
+        )
+    return card
+
+
+def _rivals(subject: Subject, evidence: Evidence, on_progress: Progress) -> Rivals | None:
+    if not evidence.train:
+        return None
+    on_progress("counting n-grams", 0, 0)
+    return open_rivals(subject.tokenizer, evidence.train, evidence.validation)
+
+
+def _beside(subject: Subject, evidence: Evidence, on_progress: Progress) -> dict[str, Scorecard]:
+    """Measure human stories and the controls, in the tokens of ``subject``."""
+    standard = open_standard(evidence, evidence.facts())
+    rivals = _rivals(subject, evidence, on_progress)
+    assert rivals is not None, "controls are asked for with data alone"
+    cards = {"human": score_text("human", evidence.more_human, standard)}
+    for control in open_controls(evidence, rivals):
+        source, what = control.source, f"control: {control.name}"
+        on_progress(what, 0, 0)
+        if isinstance(source, Subject):
+            own = rivals if source.tokenizer is rivals.tokenizer else None
+            card = score_model(source, standard, own, on_progress, plainly=False)
+        else:
+            card = score_text(control.name, source, standard)
+        cards[control.name] = card
+    return cards
+
+
+def _trained_on(subject: Subject) -> int:
+    """Number of training stories, 0 for all or if it is not known."""
+    record = training_of(subject.path) if subject.path else {}
+    return int(record.get("recipe", {}).get("train", {}).get("stories", 0))
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN: what could not be measured is null."""
+    match value:
+        case dict():
+            return {key: _without_nan(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_without_nan(item) for item in value]
+        case float() if not math.isfinite(value):
+            return None
+    return value

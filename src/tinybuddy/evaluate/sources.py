@@ -1,0 +1,46 @@
+"""Whatever can take the scorecard, opened by what it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tinybuddy.evaluate.subject import Subject
+from tinybuddy.generate import Model, load
+from tinybuddy.modelfile import TOKENIZER_HASH, find_model
+
+
+def open_subject(model: str | Path | Model, threads: int = 1) -> Subject:
+    """Open a model as the scorecard takes it.
+
+    Args:
+        model: a loaded model, or what `tinybuddy.load` takes, or any directory that
+            ``AutoModelForCausalLM`` opens, with its tokenizer.
+        threads: of the processor.
+
+    Raises:
+        TinybuddyError: if there is no such model, it is damaged, or it has no tokenizer.
+    """
+    if isinstance(model, Model):
+        return _own(model, model.path.name or "model")
+    path = Path(model) if Path(model).suffix == ".bin" else find_model(model)
+    if path.is_dir() and not _is_own(path):
+        from tinybuddy.evaluate.foreign import open_transformers
+
+        return open_transformers(path)
+    return _own(load(model, threads), str(model))
+
+
+def _own(model: Model, name: str) -> Subject:
+    config = model.config
+    context, count = config.max_position_embeddings, config.parameters
+    return Subject(name, model.runner, model.tokenizer, context, count, model.path)
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether this package wrote the directory; what others wrote is opened as they open it."""
+    try:
+        values = json.loads((folder / "config.json").read_bytes())
+    except (ValueError, RecursionError):
+        return True  # which says what is wrong with it
+    return isinstance(values, dict) and TOKENIZER_HASH in values

@@ -1,0 +1,103 @@
+"""The scorecard as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from tinybuddy.evaluate import Evaluation
+from tinybuddy.evaluate.compare import Difference
+from tinybuddy.evaluate.scorecard import Scorecard
+from tinybuddy.evaluate.wording import (
+    LABELS,
+    MARKS,
+    VERDICTS,
+    bound_of,
+    interval_of,
+    verdict_of,
+    written,
+)
+
+STYLES = {True: "green", False: "bold red", None: "yellow"}
+
+
+def tables(evaluation: Evaluation) -> Iterator[Table | Text]:
+    """Yield what the terminal shows, in order."""
+    for card in evaluation.scorecards:
+        yield _scorecard(card)
+        yield from _beside(card)
+        for warning in card.warnings:
+            yield Text(f"WARNING: {warning}", style="bold red")
+        yield Text(verdict_of(card) + "\n", style=STYLES[card.speaks_english])
+    for other, differences in evaluation.differences.items():
+        yield _differences(evaluation.scorecards[0].name, other, differences)
+    if evaluation.beside:
+        yield _others([*evaluation.beside.values()])
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left", no_wrap=True)
+    return table
+
+
+def _scorecard(card: Scorecard) -> Table:
+    table = _table(card.name, "gauge", "value", "95 % interval", "plain", "human", "must be", "")
+    plain = {f.name: f for gauge in card.plain.values() for f in gauge.figures}
+    for gauge in card.gauges.values():
+        for figure in gauge.figures:
+            name, sampled = figure.name, plain.get(figure.name)
+            table.add_row(
+                LABELS[name],
+                written(name, figure.value),
+                interval_of(figure),
+                written(name, sampled.value if sampled else None),
+                written(name, figure.human),
+                bound_of(figure),
+                Text(MARKS[figure.passed], style=STYLES[figure.passed]),
+            )
+    return table
+
+
+def _beside(card: Scorecard) -> Iterator[Text]:
+    """The Kneser-Ney models beside a model, the paradigms, and what was not run."""
+    details = card.gauges["bits_per_byte"].details if "bits_per_byte" in card.gauges else {}
+    for kind, rival in details.get("kneser_ney", {}).items():
+        yield Text(
+            f"Kneser-Ney, {kind.replace('_', ' ')}: {rival['bits_per_byte']:.3f} bits per byte "
+            f"(order {rival['order']}, {rival['n_grams']:,} n-grams)",
+            style="dim",
+        )
+    for name in ("grammar", "coherence"):
+        if parts := card.gauges[name].details:
+            told = ", ".join(f"{part.replace('_', ' ')} {v:.0%}" for part, v in parts.items())
+            yield Text(f"{name}: {told}", style="dim")
+    for gauge in card.gauges.values():
+        if gauge.lacks:
+            whole = "not all of " if gauge.figures else ""
+            yield Text(f"Not run: {whole}{gauge.name}, which needs {gauge.lacks}.", style="yellow")
+
+
+def _differences(first: str, second: str, differences: Sequence[Difference]) -> Table:
+    table = _table(f"{first} minus {second}", "gauge", "difference", "95 % interval", "")
+    for it in differences:
+        low, high = written(it.name, it.low), written(it.name, it.high)
+        real = Text("real" if it.real else "may be chance", style="bold" if it.real else "dim")
+        table.add_row(LABELS[it.name], written(it.name, it.value), f"{low} to {high}", real)
+    return table
+
+
+def _others(cards: Sequence[Scorecard]) -> Table:
+    """Human stories and the controls, a row each, with what fails."""
+    table = _table("Beside it", "source", "speaks English", "fails")
+    table.columns[2].justify = "left"
+    table.columns[2].no_wrap = False
+    for card in cards:
+        failed = [LABELS[f.name] for f in card.figures().values() if f.passed is False]
+        verdict = Text(VERDICTS[card.speaks_english], style=STYLES[card.speaks_english])
+        table.add_row(card.name, verdict, ", ".join(failed) or "nothing that a text can fail")
+    return table

@@ -1,0 +1,26 @@
+"""Evidence made of the built-in tales, for all that needs no TinyStories."""
+
+from __future__ import annotations
+
+import pytest
+
+from tinybuddy.evaluate.bits_per_byte import Rivals, open_rivals
+from tinybuddy.evaluate.evidence import Evidence, gather
+from tinybuddy.evaluate.scorecard import Standard, open_standard
+from tinybuddy.tokenizer import train_tokenizer
+
+
+@pytest.fixture(scope="session")
+def evidence() -> Evidence:
+    return gather("tales", 1500, lambda what: None)
+
+
+@pytest.fixture(scope="session")
+def standard(evidence: Evidence) -> Standard:
+    return open_standard(evidence, evidence.facts())
+
+
+@pytest.fixture(scope="session")
+def rivals(evidence: Evidence) -> Rivals:
+    tokenizer = train_tokenizer(evidence.train, 512)
+    return open_rivals(tokenizer, evidence.train, evidence.validation)
