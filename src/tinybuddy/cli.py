@@ -268,6 +268,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from tinybuddy.evaluate import evaluate
     from tinybuddy.terminal import open_watcher
 
+    if options.report and not options.report.endswith(".html"):
+        raise UsageError(f"--report writes a page: end {options.report} in .html.")
     with open_watcher() as watcher:
         found = evaluate(
             *options.models,
@@ -289,7 +291,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     from tinybuddy.evaluate.table import tables
 
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    # A pipe has no width, and rich would take 80 columns for it.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
     for part in tables(found):
         console.print(part)
 

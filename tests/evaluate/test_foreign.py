@@ -130,10 +130,10 @@ def test_our_own_model_is_the_same_through_transformers(tmp_path: Path, stories:
     assert found.story_bits == pytest.approx(expected.story_bits, abs=1e-2)
     assert found.bits_per_byte == pytest.approx(expected.bits_per_byte, abs=1e-5)
     config = SampleConfig()
-    told = subject.tell("Once upon a time", [0, 1, 2], 200, config)
+    told = subject.tell(["Once upon a time"] * 3, [0, 1, 2], 200, config)
     assert told == Subject(
         "own", own.runner, own.tokenizer, subject.context, subject.parameters
-    ).tell("Once upon a time", [0, 1, 2], 200, config)
+    ).tell(["Once upon a time"] * 3, [0, 1, 2], 200, config)
 
 
 def test_parameters_are_counted_once(tiny: Subject):

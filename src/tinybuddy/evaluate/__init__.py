@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinybuddy.corpus.facts import read_facts
-from tinybuddy.errors import UsageError
+from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.evaluate.bits_per_byte import Rivals, open_rivals
 from tinybuddy.evaluate.blimp import blimp as score_blimp
 from tinybuddy.evaluate.compare import Difference, compare
@@ -96,13 +96,19 @@ def evaluate(
         on_progress: told what is being done, how much is done, and of how much.
 
     Raises:
-        UsageError: without a model.
+        UsageError: without a model, or for an impossible value.
         TinybuddyError: if a model or the data cannot be read, or a model is broken.
     """
     if not models:
         raise UsageError("evaluate needs a model: give a directory or a released name.")
     if with_controls and data is None:
         raise UsageError("The controls are made of human stories: give them by --data.")
+    if stories is not None and stories < 0:
+        raise UsageError(f"--stories must be 0, for all, or more, not {stories}.")
+    if threads < 1:
+        raise UsageError(f"--threads must be 1 or more, not {threads}.")
+    if blimp is not None and not Path(blimp).is_dir():
+        raise TinybuddyError(f"There is no folder {blimp}: give the data folder of BLiMP.")
     subjects = [open_subject(model, threads) for model in models]
     if data is None:
         evidence = stored_evidence()

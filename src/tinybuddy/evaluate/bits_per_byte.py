@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,7 +67,9 @@ def gauge_bits_per_byte(
     if rivals is None:
         lacks = "the training and validation stories: give them by --data"
         return Gauge("bits_per_byte", [], lacks)
+    began = time.monotonic()
     found = score(subject.runner, subject.tokenizer, subject.context, validation)
+    speed = found.tokens / (time.monotonic() - began)
     beside = {
         "equal_count": rivals.best(subject.parameters),
         "equal_bytes": rivals.best(subject.parameters * PARAMETER_BYTES // GRAM_BYTES),
@@ -75,4 +78,6 @@ def gauge_bits_per_byte(
     share = Share.of(found.story_bits, found.story_bytes)
     bound = beside["equal_count"]["bits_per_byte"]
     figure = Figure("bits_per_byte.validation", share, bound=bound)
-    return Gauge("bits_per_byte", [figure], details={"kneser_ney": beside})
+    return Gauge(
+        "bits_per_byte", [figure], details={"kneser_ney": beside, "tokens_per_second": speed}
+    )

@@ -38,14 +38,16 @@ def gauge_coherence(
     """Share of pairs preferred, and how often the judge prefers told stories to shuffled ones."""
     if not judge:
         return Gauge("coherence", [], lacks="human stories: give them by --data")
-    figures, details = [], {}
-    if subject:
-        asked = coherence_pairs(validation)
-        shares = {name: Share.of(subject.prefers(pairs)) for name, pairs in asked.items() if pairs}
+    figures, details, lacks = [], {}, ""
+    asked = {name: pairs for name, pairs in coherence_pairs(validation).items() if pairs}
+    if subject and asked:
+        shares = {name: Share.of(subject.prefers(pairs)) for name, pairs in asked.items()}
         figures.append(Figure("coherence.pairs", joined(list(shares.values()))))
         details = {name: share.value for name, share in shares.items()}
+    elif subject:
+        lacks = f"human stories of more than {ORDERED} sentences"
     figures.append(Figure("coherence.sentence_order", _sentence_order(stories, judge), human))
-    return Gauge("coherence", figures, details=details)
+    return Gauge("coherence", figures, lacks, details)
 
 
 def coherence_pairs(stories: Sequence[str]) -> dict[str, list[Pair]]:

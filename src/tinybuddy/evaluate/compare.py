@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,8 +38,8 @@ def compare(first: Scorecard, second: Scorecard) -> list[Difference]:
     differences = []
     others = second.figures()
     for name, figure in first.figures().items():
-        if name not in others:
-            continue
+        if name not in others or math.isnan(figure.value - others[name].value):
+            continue  # one of the two has told nothing that it could be measured on
         # As many units, and so the same draws; where a model told less, independent ones.
         paired = len(figure.share.parts) == len(others[name].share.parts)
         drawn = others[name].share.resampled(seed=0 if paired else 1)

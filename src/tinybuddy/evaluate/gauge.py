@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,13 +34,13 @@ class Figure:
 
     @property
     def limit(self) -> float | None:
-        """The bound in units of the figure itself."""
-        if self.name not in BOUNDS:
+        """The bound in units of the figure itself; None where it is of human stories not there."""
+        rule = BOUNDS.get(self.name)
+        if rule is None or (rule.of_human and (self.human is None or math.isnan(self.human))):
             return None
         if self.bound is not None:
             return self.bound
-        rule = BOUNDS[self.name]
-        return rule.value * (self.human or 0.0) if rule.of_human else rule.value
+        return rule.value * self.human if rule.of_human and self.human else rule.value
 
     @property
     def passed(self) -> bool | None:
@@ -76,10 +77,10 @@ class Gauge:
     @property
     def passed(self) -> bool | None:
         """False if a figure fails, None if that is not known or not judged, True otherwise."""
-        verdicts = [figure.passed for figure in self.figures if figure.passed is not None]
-        if not all(verdicts):
+        verdicts = [figure.passed for figure in self.figures if figure.name in BOUNDS]
+        if False in verdicts:
             return False
-        return True if verdicts and not self.lacks else None
+        return True if verdicts and all(verdicts) and not self.lacks else None
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain data for JSON."""

@@ -76,6 +76,9 @@ class Scorecard:
             "bits_per_byte": bits.value if bits else None,
             "parameters": self.parameters,
             "seconds": self.seconds,
+            "tokens_per_second": self.gauges["bits_per_byte"].details.get("tokens_per_second")
+            if bits
+            else None,
             "gauges": {name: gauge.to_mapping() for name, gauge in self.gauges.items()},
             "plain_sampling": {name: gauge.to_mapping() for name, gauge in self.plain.items()},
             "warnings": self.warnings,
@@ -94,14 +97,15 @@ def tell_stories(subject: Subject, config: SampleConfig, on_progress: Progress) 
     With the seeds of one prompt for all, a model that hardly looks at the prompt would tell every
     prompt the same stories.
     """
-    stories: list[Story] = []
     what = "telling stories" if config == SAMPLING else "telling stories, plainly sampled"
-    for number, prompt in enumerate(prompts()):
-        on_progress(what, number, len(prompts()))
-        seeds = range(number * SEEDS, (number + 1) * SEEDS)
-        texts = subject.tell(prompt, seeds, CHARACTERS, config)
-        stories += [told(prompt, text) for text in texts]
-    return stories
+    beginnings = [prompt for prompt in prompts() for _ in range(SEEDS)]
+    count = len(beginnings)
+
+    def on_story(done: int) -> None:
+        on_progress(what, done, count)
+
+    texts = subject.tell(beginnings, range(count), CHARACTERS, config, on_story)
+    return [told(prompt, text) for prompt, text in zip(beginnings, texts, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -51,6 +52,10 @@ class Share:
 
     def interval(self) -> tuple[float, float]:
         """The middle 95 % of the resampled ratios."""
+        return self._interval
+
+    @cached_property
+    def _interval(self) -> tuple[float, float]:
         return interval(self.resampled()) if len(self.parts) else (np.nan, np.nan)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -59,31 +60,53 @@ class Subject:
         return np.array([0.5 if abs(m) < TIE_NATS else float(m > 0) for m in margins])
 
     def tell(
-        self, prompt: str, seeds: Sequence[int], characters: int, config: SampleConfig
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        characters: int,
+        config: SampleConfig,
+        on_progress: Callable[[int], None] = lambda done: None,
     ) -> list[str]:
-        """Continue a prompt once for each seed, side by side.
+        """Continue prompts, side by side where they have as many tokens.
 
         Args:
-            prompt: how each story begins.
-            seeds: of the random numbers, as ``tinybuddy generate --seed`` takes them.
+            prompts: how each story begins.
+            seeds: of the random numbers of each, as ``tinybuddy generate --seed`` takes them.
             characters: a story that is as long, prompt aside, is not continued.
             config: how it is sampled.
+            on_progress: called with the number of stories told.
 
         Returns:
-            What follows the prompt, at most ``characters`` long.
+            What follows each prompt, at most ``characters`` long.
 
         Raises:
             TinybuddyError: if the model's numbers are not finite.
         """
-        ids = [[self.tokenizer.bos, *self.tokenizer.encode(prompt)] for _ in seeds]
-        randoms = [PCG32(seed) for seed in seeds]
-        unfinished = set(range(len(seeds)))
+        begun = [[self.tokenizer.bos, *self.tokenizer.encode(prompt)] for prompt in prompts]
+        told = [""] * len(prompts)
+        rows = sorted(range(len(prompts)), key=lambda row: len(begun[row]))
+        done = 0
+        for _, group in groupby(rows, key=lambda row: len(begun[row])):
+            on_progress(done)
+            together = list(group)
+            randoms = [PCG32(seeds[row]) for row in together]
+            texts = self._continue([begun[row] for row in together], randoms, characters, config)
+            for row, text in zip(together, texts, strict=True):
+                told[row] = text
+            done += len(together)
+        return told
+
+    def _continue(
+        self, ids: list[list[int]], randoms: list[PCG32], characters: int, config: SampleConfig
+    ) -> list[str]:
+        """Continue rows of ids of one length in step; a row that has ended is dragged along."""
         # Some tokenizers strip what is decoded by itself, so the prompt stays before it.
-        begun = len(self.tokenizer.decode(ids[0]))
-        stream, length, new = self.runner.stream(len(seeds)), 0, np.array(ids)
+        begun = [len(self.tokenizer.decode(row)) for row in ids]
+        unfinished = set(range(len(ids)))
+        stream, length, new = self.runner.stream(len(ids)), 0, np.array(ids)
         for step in range(characters):
             if length + new.shape[1] > self.context:
-                stream, length = self.runner.stream(len(seeds)), 0
+                stream, length = self.runner.stream(len(ids)), 0
                 new = np.array(ids)[:, -max(1, self.context // 2) :]
             logits = stream.feed(new)
             length += new.shape[1]
@@ -98,9 +121,13 @@ class Subject:
                 if id == self.tokenizer.eos:
                     unfinished.discard(row)
             if step % LOOK_EVERY == 0:
-                told = {row: len(self.tokenizer.decode(ids[row])) - begun for row in unfinished}
-                unfinished = {row for row in unfinished if told[row] < characters}
+                unfinished = {
+                    row
+                    for row in unfinished
+                    if len(self.tokenizer.decode(ids[row])) - begun[row] < characters
+                }
             if not unfinished:
                 break
             new = np.array([row[-1:] for row in ids])
-        return [self.tokenizer.decode(row)[begun:][:characters] for row in ids]
+        texts = [self.tokenizer.decode(row) for row in ids]
+        return [text[start:][:characters] for text, start in zip(texts, begun, strict=True)]

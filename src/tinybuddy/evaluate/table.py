@@ -17,6 +17,8 @@ from tinybuddy.evaluate.wording import (
     VERDICTS,
     bound_of,
     interval_of,
+    reasons_of,
+    span,
     verdict_of,
     written,
 )
@@ -31,7 +33,17 @@ def tables(evaluation: Evaluation) -> Iterator[Table | Text]:
         yield from _beside(card)
         for warning in card.warnings:
             yield Text(f"WARNING: {warning}", style="bold red")
-        yield Text(verdict_of(card) + "\n", style=STYLES[card.speaks_english])
+        style = STYLES[card.speaks_english]
+        yield Text(
+            "\n".join([verdict_of(card), *(f"  {it}" for it in reasons_of(card)), ""]), style
+        )
+    for name, shares in evaluation.blimp.items():
+        accuracies = [share.value for share in shares.values()]
+        yield Text(
+            f"BLiMP, {name}: {sum(accuracies) / max(1, len(accuracies)):.1%} on average over "
+            f"{len(accuracies)} paradigms, {sum(len(s.parts) for s in shares.values()):,} pairs of "
+            "words that it can know\n"
+        )
     for other, differences in evaluation.differences.items():
         yield _differences(evaluation.scorecards[0].name, other, differences)
     if evaluation.beside:
@@ -39,14 +51,22 @@ def tables(evaluation: Evaluation) -> Iterator[Table | Text]:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    # Narrow enough for 80 columns.
+    table = Table(
+        title=title,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        padding=(0, 0, 0, 1),
+        pad_edge=False,
+        show_edge=False,
+    )
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left", no_wrap=True)
     return table
 
 
 def _scorecard(card: Scorecard) -> Table:
-    table = _table(card.name, "gauge", "value", "95 % interval", "plain", "human", "must be", "")
+    table = _table(card.name, "", "value", "95 % interval", "plain", "human", "must be", "")
     plain = {f.name: f for gauge in card.plain.values() for f in gauge.figures}
     for gauge in card.gauges.values():
         for figure in gauge.figures:
@@ -78,16 +98,17 @@ def _beside(card: Scorecard) -> Iterator[Text]:
             yield Text(f"{name}: {told}", style="dim")
     for gauge in card.gauges.values():
         if gauge.lacks:
-            whole = "not all of " if gauge.figures else ""
-            yield Text(f"Not run: {whole}{gauge.name}, which needs {gauge.lacks}.", style="yellow")
+            whole = "not wholly run: it" if gauge.figures else "not run: it"
+            yield Text(f"{gauge.name} was {whole} needs {gauge.lacks}.", style="yellow")
 
 
 def _differences(first: str, second: str, differences: Sequence[Difference]) -> Table:
-    table = _table(f"{first} minus {second}", "gauge", "difference", "95 % interval", "")
+    table = _table(f"{first} minus {second}", "", "difference", "95 % interval", "")
     for it in differences:
-        low, high = written(it.name, it.low), written(it.name, it.high)
         real = Text("real" if it.real else "may be chance", style="bold" if it.real else "dim")
-        table.add_row(LABELS[it.name], written(it.name, it.value), f"{low} to {high}", real)
+        table.add_row(
+            LABELS[it.name], written(it.name, it.value), span(it.name, it.low, it.high), real
+        )
     return table
 
 

@@ -11,20 +11,20 @@ from tinybuddy.evaluate.scorecard import Scorecard
 VERDICTS = {True: "YES", False: "NO", None: "OPEN"}
 MARKS = {True: "pass", False: "FAIL", None: ""}
 
-LABELS = {
+LABELS = {  # at most 25 characters, so that the table fits 80 columns
     "bits_per_byte.validation": "bits per byte",
-    "words.english": "words that are English",
-    "grammar.pairs": "right sentences preferred to wrong",
-    "grammar.word_order": "own sentences better than shuffled",
-    "coherence.pairs": "what belongs together preferred",
-    "coherence.sentence_order": "own stories better than shuffled",
+    "words.english": "English words",
+    "grammar.pairs": "right sentence preferred",
+    "grammar.word_order": "own sentences in order",
+    "coherence.pairs": "what follows preferred",
+    "coherence.sentence_order": "own stories in order",
     "repetition.rows": "rows of 4 words repeated",
-    "variety.own_rows": "rows of 4 words in no other story",
+    "variety.own_rows": "rows in no other story",
     "variety.distinct_words": "different words in 1,000",
-    "originality.new_rows": "rows of 4 words not in training",
-    "originality.longest_copy": "longest copy from training, words",
-    "sentences.whole": "sentences that are whole",
-    "tell_apart.accuracy": "told apart from human (50 % = not)",
+    "originality.new_rows": "rows not in training",
+    "originality.longest_copy": "longest copy, words",
+    "sentences.whole": "whole sentences",
+    "tell_apart.accuracy": "told apart from human",
 }
 
 
@@ -52,19 +52,24 @@ def bound_of(figure: Figure) -> str:
 
 def interval_of(figure: Figure) -> str:
     """Its 95 % interval."""
-    low, high = figure.share.interval()
-    return f"{written(figure.name, low)} to {written(figure.name, high)}"
+    return span(figure.name, *figure.share.interval())
+
+
+def span(name: str, low: float, high: float) -> str:
+    """An interval, its unit once."""
+    return f"{written(name, low).removesuffix('%')} to {written(name, high)}"
 
 
 def verdict_of(card: Scorecard) -> str:
-    """The verdict with its reasons, as one sentence."""
+    """The verdict, as one line."""
     size = f" ({card.parameters:,} parameters)" if card.parameters else ""
-    head = f"{card.name}{size} speaks English: {VERDICTS[card.speaks_english]}"
-    if card.speaks_english:
-        return f"{head}. Every gauge passes."
+    return f"{card.name}{size} speaks English: {VERDICTS[card.speaks_english]}"
+
+
+def reasons_of(card: Scorecard) -> list[str]:
+    """Why: the figures that fail, or else what could not be measured; none for a yes."""
     failed = [f for f in card.figures().values() if f.passed is False]
     if failed:
-        reasons = [f"{LABELS[f.name]}: {interval_of(f)}, must be {bound_of(f)}" for f in failed]
-        return f"{head}. It fails {len(failed)}: {'; '.join(reasons)}."
-    lacks = dict.fromkeys(gauge.lacks for gauge in card.gauges.values() if gauge.lacks)
-    return f"{head}. No gauge fails, but some need {'; '.join(lacks)}."
+        return [f"{LABELS[f.name]} {interval_of(f)}, must be {bound_of(f)}" for f in failed]
+    lacks = {gauge.name: gauge.lacks for gauge in card.gauges.values() if gauge.lacks}
+    return [f"{name} needs {what}" for name, what in lacks.items()]

@@ -1,0 +1,86 @@
+"""The scorecards of several models side by side, as a Markdown table; with --records, as records.
+
+    python benchmarks/scorecards.py DATA "NAME=MODEL[: CLAIM]" ... [--records]
+
+DATA is a folder with `train.*` and `validation.*`. The unlimited 5-gram of the first model's tokens
+comes last. The training text of all is what the first model learned, or --stories.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import tinybuddy.config
+from tinybuddy.evaluate import evaluate
+from tinybuddy.evaluate.gauge import Figure
+from tinybuddy.evaluate.scorecard import Scorecard
+from tinybuddy.evaluate.wording import LABELS, VERDICTS, interval_of, written
+from tinybuddy.terminal import open_watcher
+
+OUT = Path(tinybuddy.config.__file__).parent / "evaluate" / "records.json"
+RIVAL = "5-gram, unlimited"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data")
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--stories", type=int)
+    parser.add_argument("--records", action="store_true", help=f"write {OUT.name}")
+    options = parser.parse_args()
+    asked = [text.partition("=") for text in options.models]
+    models = {name: rest.partition(": ") for name, _, rest in asked}
+    with open_watcher() as watcher:
+        found = evaluate(
+            *(model for model, _, _ in models.values()),
+            data=options.data,
+            stories=options.stories,
+            with_controls=True,
+            on_progress=watcher.working,
+        )
+    cards = dict(zip(models, found.scorecards, strict=True)) | {RIVAL: found.beside[RIVAL]}
+    claims = {name: claim for name, (_, _, claim) in models.items()}
+    claims[RIVAL] = "no model: it counts rows of five tokens"
+    print(_table(cards))
+    if options.records:
+        rows = [_record(name, card, claims[name]) for name, card in cards.items()]
+        rows.sort(key=lambda row: row["parameters"])
+        OUT.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _table(cards: dict[str, Scorecard]) -> str:
+    columns = [card.figures() for card in cards.values()]
+    rows = [
+        ["", *cards],
+        ["---"] * (len(cards) + 1),
+        ["parameters", *(f"{card.parameters:,}" for card in cards.values())],
+        *([LABELS[name], *(_cell(column, name) for column in columns)] for name in LABELS),
+        ["speaks English", *(f"**{VERDICTS[card.speaks_english]}**" for card in cards.values())],
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _cell(figures: dict[str, Figure], name: str) -> str:
+    figure = figures[name]
+    mark = " ✗" if figure.passed is False else ""
+    return f"{written(name, figure.value)} ({interval_of(figure)}){mark}"
+
+
+def _record(name: str, card: Scorecard, claim: str) -> dict[str, object]:
+    figures = card.figures()
+    return {
+        "name": name,
+        "parameters": card.parameters,
+        "claim": claim,
+        "speaks_english": card.speaks_english,
+        "bits_per_byte": round(figures["bits_per_byte.validation"].value, 4),
+        "fails": [figure.name for figure in figures.values() if figure.passed is False],
+        "measured_by": "benchmarks/scorecards.py on tinystories/v1",
+    }
+
+
+if __name__ == "__main__":
+    main()
