@@ -68,7 +68,7 @@ def probabilities(
     if 0 < config.top_k < len(scores):
         weights[_beyond(scores, config.top_k)] = 0.0
     if config.top_p < 1.0:  # Holtzman et al. 2019, arXiv 1904.09751
-        order = np.argsort(-weights, kind="stable")  # best first, ties by id
+        order = np.argsort(-scores, kind="stable")  # best first, ties by id
         before = np.cumsum(weights[order]) - weights[order]
         weights[order[(before >= config.top_p * weights.sum()) & (before > 0)]] = 0.0
     weights[weights < config.min_p] = 0.0  # Nguyen et al. 2024, arXiv 2407.01082; the best has 1
