@@ -397,6 +397,7 @@ def _records(cards: Sequence[Scorecard], names: Mapping[str, str]) -> str:
         return ""
     fresh = [_as_record(card, names[card.name]) for card in cards]
     rows = []
+    known = [row for row in known if row.name not in names.values()]
     for row in sorted([*known, *fresh], key=lambda row: row.parameters):
         bits = written("bits_per_byte.validation", row.bits_per_byte)
         fails = ", ".join(LABELS.get(name, name) for name in row.fails)
