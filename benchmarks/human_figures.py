@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("data")
     data = parser.parse_args().data
     evidence = gather(data, STORIES, print)
-    standard = open_standard(evidence, evidence.facts())
+    standard = open_standard(evidence, evidence.facts)
     found = {
         "source": f"human stories of {'/'.join(Path(data).resolve().parts[-2:])}",
         "sha256": evidence.sha256,

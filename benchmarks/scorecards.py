@@ -78,7 +78,7 @@ def _record(name: str, card: Scorecard, claim: str) -> dict[str, object]:
         "speaks_english": card.speaks_english,
         "bits_per_byte": round(figures["bits_per_byte.validation"].value, 4),
         "fails": [figure.name for figure in figures.values() if figure.passed is False],
-        "measured_by": "benchmarks/scorecards.py on tinystories/v1",
+        "measured_by": "python benchmarks/scorecards.py tinystories/v1",
     }
 
 

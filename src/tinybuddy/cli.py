@@ -265,10 +265,12 @@ def _add_evaluate(verbs: Any) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    from pathlib import Path
+
     from tinybuddy.evaluate import evaluate
     from tinybuddy.terminal import open_watcher
 
-    if options.report and not options.report.endswith(".html"):
+    if options.report and Path(options.report).suffix != ".html":
         raise UsageError(f"--report writes a page: end {options.report} in .html.")
     with open_watcher() as watcher:
         found = evaluate(
@@ -280,21 +282,21 @@ def _evaluate(options: argparse.Namespace) -> None:
             threads=options.threads,
             on_progress=watcher.working,
         )
-    if options.report:
+    if options.json:
+        _print_json(found.to_mapping())
+    else:
+        from rich.console import Console
+
+        from tinybuddy.evaluate.table import tables
+
+        # A pipe has no width, and rich would take 80 columns for it.
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+        for part in tables(found):
+            console.print(part)
+    if options.report:  # last, so that what was measured is not lost with it
         from tinybuddy.evaluate.report import write_report
 
         write_report(found, options.report)
-    if options.json:
-        _print_json(found.to_mapping())
-        return
-    from rich.console import Console
-
-    from tinybuddy.evaluate.table import tables
-
-    # A pipe has no width, and rich would take 80 columns for it.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
-    for part in tables(found):
-        console.print(part)
 
 
 def _add_export(verbs: Any) -> None:

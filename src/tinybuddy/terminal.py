@@ -89,7 +89,7 @@ class LiveWatcher(Watcher):
         self._row: dict[str, Any] = {}
         self._drawn = 0.0
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             TaskProgressColumn(),
             TextColumn("{task.fields[left]} left"),

@@ -17,7 +17,7 @@ def evidence() -> Evidence:
 
 @pytest.fixture(scope="session")
 def standard(evidence: Evidence) -> Standard:
-    return open_standard(evidence, evidence.facts())
+    return open_standard(evidence, evidence.facts)
 
 
 @pytest.fixture(scope="session")

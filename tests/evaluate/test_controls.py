@@ -5,33 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from tinybuddy.evaluate.bits_per_byte import Rivals, open_rivals
-from tinybuddy.evaluate.controls import CAUGHT_BY, open_controls
+from tinybuddy.evaluate.controls import CAUGHT_BY, score_controls
 from tinybuddy.evaluate.evidence import Evidence, gather
-from tinybuddy.evaluate.scorecard import (
-    Scorecard,
-    Standard,
-    open_standard,
-    score_model,
-    score_text,
-)
-from tinybuddy.evaluate.subject import Subject
+from tinybuddy.evaluate.scorecard import Standard, open_standard
 from tinybuddy.modelfile import RELEASED
 from tinybuddy.tokenizer import load_tokenizer
 
 
-def _cards(evidence: Evidence, standard: Standard, rivals: Rivals) -> dict[str, Scorecard]:
-    cards = {}
-    for control in open_controls(evidence, rivals):
-        if isinstance(control.source, Subject):
-            own = rivals if control.source.tokenizer is rivals.tokenizer else None
-            card = score_model(control.source, standard, own, lambda *_: None, plainly=False)
-        else:
-            card = score_text(control.name, control.source, standard)
-        cards[control.name] = card
-    return cards
-
-
-def _check(cards: dict[str, Scorecard], human: Scorecard) -> None:
+def _check(evidence: Evidence, standard: Standard, rivals: Rivals) -> None:
+    cards = score_controls(evidence, standard, rivals, lambda *_: None)
+    human = cards.pop("human")
     assert cards.keys() == CAUGHT_BY.keys()
     for name, caught_by in CAUGHT_BY.items():
         if caught_by:
@@ -40,6 +23,13 @@ def _check(cards: dict[str, Scorecard], human: Scorecard) -> None:
     assert [f.name for f in human.figures().values() if f.passed is False] == []
     for name in ("uniform tokens", "one token, always", "unigram"):
         assert cards[name].figures()["grammar.pairs"].value == 0.5
+    for name, figure in (
+        ("uniform tokens", "coherence.pairs"),
+        ("3-character chain", "sentences.whole"),
+        ("one human story, always", "variety.distinct_words"),
+        ("training stories, copied", "originality.longest_copy"),
+    ):
+        assert cards[name].figures()[figure].passed is False, (name, figure)
     # What is only shuffled, repeated or copied is caught by that alone, not by everything.
     for name in ("human, words shuffled", "human, sentences shuffled", "training stories, copied"):
         passed = [f.passed for f in cards[name].figures().values()]
@@ -47,14 +37,12 @@ def _check(cards: dict[str, Scorecard], human: Scorecard) -> None:
 
 
 def test_controls_of_the_tales(evidence: Evidence, standard: Standard, rivals: Rivals):
-    human = score_text("human", evidence.more_human, standard)
-    _check(_cards(evidence, standard, rivals), human)
+    _check(evidence, standard, rivals)
 
 
 def test_controls_of_tinystories(tinystories: Path):
     evidence = gather(str(tinystories), 5000, lambda what: None)
-    standard = open_standard(evidence, evidence.facts())
+    standard = open_standard(evidence, evidence.facts)
     tokenizer = load_tokenizer(RELEASED / "tinybuddy-80k-card" / "tokenizer.json")
     rivals = open_rivals(tokenizer, evidence.train, evidence.validation)
-    human = score_text("human", evidence.more_human, standard)
-    _check(_cards(evidence, standard, rivals), human)
+    _check(evidence, standard, rivals)

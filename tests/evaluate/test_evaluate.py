@@ -242,3 +242,28 @@ def test_wrong_usage_is_said_before_anything_is_measured(
 def test_evaluate_wants_a_model():
     with pytest.raises(TinybuddyError, match="needs a model"):
         tinybuddy.evaluate()
+
+
+def test_models_of_one_name_and_of_odd_names_are_told_apart(
+    small_run: Run, story_folder: Path, tmp_path: Path
+):
+    odd = tmp_path / "x[" / "foo]y"
+    shutil.copytree(find_model(small_run.path), odd)
+    found = tinybuddy.evaluate(odd, odd, small_run.path, odd, data=story_folder)
+    names = [card.name for card in found.scorecards]
+    assert names == [str(odd), f"{odd} (2)", str(small_run.path), f"{odd} (3)"]
+    assert list(found.differences) == names[1:]
+    console = Console(width=300, file=io.StringIO())
+    for part in tables(found):
+        console.print(part)
+    told = "".join(console.file.getvalue().split())  # a long title is wrapped
+    assert f"{odd}minus{odd}(2)" in told
+
+
+def test_a_source_that_says_next_to_nothing_does_not_pass(standard: Standard):
+    human = list(standard.evidence.human)
+    quiet = [story._replace(text=".") for story in human[: len(human) * 2 // 3]]
+    card = score_text("quiet", [*quiet, *human[len(quiet) :]], standard)
+    assert card.is_silent
+    assert card.speaks_english is False
+    assert not score_text("human", human, standard).is_silent

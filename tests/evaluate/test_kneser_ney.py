@@ -98,6 +98,25 @@ def test_the_least_loss_is_pruned_first():
     assert kept == {int(key) for key in levels[1].keys[np.argsort(-loss)[:3]]}
 
 
+def test_an_end_that_is_also_the_beginning_is_no_commoner_for_it():
+    """As in llama2.c and GPT-2: the first id of a story is not predicted, and not counted."""
+    one = count([[1, 2, 3, 1], [1, 4, 5, 1]] * 9, V, 2)
+    two = count([[0, 2, 3, 1], [0, 4, 5, 1]] * 9, V, 2)
+    assert _spread(estimate(one), [1])[[2, 3, 4, 5]] == pytest.approx(
+        _spread(estimate(two), [0])[[2, 3, 4, 5]], abs=1e-12
+    )
+    assert estimate(one).levels[0].direct[1] == estimate(two).levels[0].direct[1]
+
+
+def test_copied_text_leaves_something_to_what_it_lacks():
+    random = np.random.default_rng(1)
+    texts = _with_bos([[int(n) for n in random.integers(1, V, 9)] for _ in range(60)])
+    levels = count([text for text in texts for _ in range(4)], V, 4)
+    p = _spread(estimate(levels), [BOS, 1, 2, 3])
+    assert (p > 0).all()
+    assert p.sum() == pytest.approx(1.0)
+
+
 def test_the_anchors_on_tinystories(tinystories: Path):
     """The figures of the design: 1.615, 1.274 and 1.201 with 68k, 390k and 1.95M n-grams."""
     corpus = open_corpus(str(tinystories), stories=5000)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tinybuddy.corpus.facts import read_facts
+import numpy as np
+
+from tinybuddy.corpus.facts import Facts, read_facts
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.evaluate.bits_per_byte import Rivals, open_rivals
 from tinybuddy.evaluate.blimp import blimp as score_blimp
 from tinybuddy.evaluate.compare import Difference, compare
-from tinybuddy.evaluate.controls import open_controls
+from tinybuddy.evaluate.controls import score_controls
 from tinybuddy.evaluate.evidence import Evidence, gather, overlapping, stored_evidence
 from tinybuddy.evaluate.scorecard import (
     Progress,
@@ -20,7 +22,6 @@ from tinybuddy.evaluate.scorecard import (
     Standard,
     open_standard,
     score_model,
-    score_text,
 )
 from tinybuddy.evaluate.sources import open_subject
 from tinybuddy.evaluate.statistic import Share
@@ -109,38 +110,61 @@ def evaluate(
         raise UsageError(f"--threads must be 1 or more, not {threads}.")
     if blimp is not None and not Path(blimp).is_dir():
         raise TinybuddyError(f"There is no folder {blimp}: give the data folder of BLiMP.")
-    subjects = [open_subject(model, threads) for model in models]
+    subjects = _named_apart([open_subject(model, threads) for model in models])
     if data is None:
         evidence = stored_evidence()
     else:
         limit = _trained_on(subjects[0]) if stories is None else stories
         evidence = gather(str(data), limit, lambda what: on_progress(what, 0, 0))
     standards = [_standard(subject, evidence) for subject in subjects]
-    measured = list(zip(subjects, standards, strict=True))
-    scorecards = [_measure(*pair, on_progress) for pair in measured]
+    rivals = [_rivals(subject, evidence, on_progress) for subject in subjects]
+    scorecards = [
+        _measure(*each, on_progress) for each in zip(subjects, standards, rivals, strict=True)
+    ]
     first, *others = scorecards
     pairs: dict[str, dict[str, Share]] = {}
-    if blimp is not None:
-        on_progress("BLiMP", 0, 0)
-        pairs = {s.name: score_blimp(s, Path(blimp), standard.known) for s, standard in measured}
-    return Evaluation(
-        scorecards,
-        {other.name: compare(first, other) for other in others},
-        _beside(subjects[0], evidence, on_progress) if with_controls else {},
-        evidence,
-        pairs,
-    )
+    for subject, standard in zip(subjects, standards, strict=True):
+        if blimp is not None:
+            on_progress("BLiMP", 0, 0)
+            pairs[subject.name] = score_blimp(subject, Path(blimp), standard.known)
+    beside: dict[str, Scorecard] = {}
+    if with_controls and rivals[0]:
+        standard = open_standard(evidence, evidence.facts)
+        beside = score_controls(evidence, standard, rivals[0], on_progress)
+    differences = {other.name: compare(first, other) for other in others}
+    return Evaluation(scorecards, differences, beside, evidence, pairs)
+
+
+def _named_apart(subjects: list[Subject]) -> list[Subject]:
+    """Number models of one name, since results go by name."""
+    named: dict[str, Subject] = {}
+    for subject in subjects:
+        name, number = subject.name, 2
+        while name in named:
+            name, number = f"{subject.name} ({number})", number + 1
+        named[name] = replace(subject, name=name)
+    return list(named.values())
 
 
 def _standard(subject: Subject, evidence: Evidence) -> Standard:
-    """Compare with the training text that travels with the model, or else that of the data."""
+    """Compare with what is known of the training text: what travels with the model, and the data.
+
+    Without data, originality has only the stored human values, of a training text of one size.
+    """
     path = facts_beside(subject.path) if subject.path else None
-    return open_standard(evidence, read_facts(path) if path else evidence.facts())
+    facts = read_facts(path) if path else evidence.facts
+    if facts and evidence.facts:
+        facts = Facts(facts.counts, np.union1d(facts.grams, evidence.facts.grams))
+    elif _trained_on(subject) != evidence.stored_stories:
+        stored = {n: v for n, v in evidence.stored.items() if not n.startswith("originality.")}
+        evidence = replace(evidence, stored=stored)
+    return open_standard(evidence, facts)
 
 
-def _measure(subject: Subject, standard: Standard, on_progress: Progress) -> Scorecard:
+def _measure(
+    subject: Subject, standard: Standard, rivals: Rivals | None, on_progress: Progress
+) -> Scorecard:
     evidence, facts = standard.evidence, standard.facts
-    rivals = _rivals(subject, evidence, on_progress)
     card = score_model(subject, standard, rivals, on_progress)
     if facts and (seen := overlapping(evidence.validation, facts)):
         card.warnings.append(
@@ -157,28 +181,12 @@ def _rivals(subject: Subject, evidence: Evidence, on_progress: Progress) -> Riva
     return open_rivals(subject.tokenizer, evidence.train, evidence.validation)
 
 
-def _beside(subject: Subject, evidence: Evidence, on_progress: Progress) -> dict[str, Scorecard]:
-    """Measure human stories and the controls, in the tokens of ``subject``."""
-    standard = open_standard(evidence, evidence.facts())
-    rivals = _rivals(subject, evidence, on_progress)
-    assert rivals is not None, "controls are asked for with data alone"
-    cards = {"human": score_text("human", evidence.more_human, standard)}
-    for control in open_controls(evidence, rivals):
-        source, what = control.source, f"control: {control.name}"
-        on_progress(what, 0, 0)
-        if isinstance(source, Subject):
-            own = rivals if source.tokenizer is rivals.tokenizer else None
-            card = score_model(source, standard, own, on_progress, plainly=False)
-        else:
-            card = score_text(control.name, source, standard)
-        cards[control.name] = card
-    return cards
-
-
 def _trained_on(subject: Subject) -> int:
     """Number of training stories, 0 for all or if it is not known."""
-    record = training_of(subject.path) if subject.path else {}
-    return int(record.get("recipe", {}).get("train", {}).get("stories", 0))
+    match training_of(subject.path) if subject.path else {}:
+        case {"recipe": {"train": {"stories": int(stories)}}} if stories >= 0:
+            return stories
+    return 0
 
 
 def _without_nan(value: Any) -> Any:

@@ -13,6 +13,13 @@ import numpy as np
 from tinybuddy.evaluate.bits_per_byte import CONTEXT, Rivals
 from tinybuddy.evaluate.evidence import Evidence
 from tinybuddy.evaluate.kneser_ney import KneserNey, Level, count, estimate
+from tinybuddy.evaluate.scorecard import (
+    Progress,
+    Scorecard,
+    Standard,
+    score_model,
+    score_text,
+)
 from tinybuddy.evaluate.shuffle import drawer, shuffled, shuffled_words
 from tinybuddy.evaluate.subject import Subject
 from tinybuddy.evaluate.text import Story, human_story, sentences
@@ -48,7 +55,7 @@ class Control(NamedTuple):
 def open_controls(evidence: Evidence, rivals: Rivals) -> Iterator[Control]:
     """Yield all controls, made of the training and human stories; models use the rivals' tokens."""
     tokens, levels = rivals.tokenizer, rivals.levels
-    word = tokens.encode(" a")[-1]
+    word = next(iter(tokens.encode(" a")[-1:]), tokens.vocab_size - 1)
     yield _model("uniform tokens", flat(tokens.vocab_size), tokens)
     yield _model("one token, always", flat(tokens.vocab_size, word), tokens)
     yield _model("unigram", estimate(levels[:1]), tokens)
@@ -74,6 +81,21 @@ def open_controls(evidence: Evidence, rivals: Rivals) -> Iterator[Control]:
     copied = [human_story(story) for story in evidence.train[:number]]
     yield Control("training stories, copied", copied)
     yield _model("5-gram, unlimited", estimate(levels), tokens)
+
+
+def score_controls(
+    evidence: Evidence, standard: Standard, rivals: Rivals, on_progress: Progress
+) -> dict[str, Scorecard]:
+    """Measure human stories and all controls, by name."""
+    cards = {"human": score_text("human", evidence.more_human, standard)}
+    for name, source in open_controls(evidence, rivals):
+        on_progress(f"control: {name}", 0, 0)
+        if isinstance(source, Subject):
+            own = rivals if source.tokenizer is rivals.tokenizer else None
+            cards[name] = score_model(source, standard, own, on_progress, plainly=False)
+        else:
+            cards[name] = score_text(name, source, standard)
+    return cards
 
 
 def _character_chain(train: Sequence[str]) -> Control:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 
 from tinybuddy.corpus import open_corpus, survey
@@ -19,6 +20,7 @@ HUMAN_STORIES = 200  # as many as a model tells
 FEWEST_STORIES = 20  # human ones; with fewer there is nothing to compare with
 MOST_STORY_BYTES = 1_000_000  # of a story that is scored: its tokens must fit the memory
 OVERLAP = 0.9  # of a story's rows of four words
+MOST_TRAINING_BYTES = 40_000_000  # counting n-grams takes 50 times as many bytes of memory
 FEWEST_ROWS = 10  # in a story that can be said to overlap
 
 
@@ -36,6 +38,7 @@ class Evidence:
         judge: see `tinybuddy.evaluate.judge`.
         lengths: fewest and most words of a sentence.
         stored: human values by figure, where there are no human stories.
+        stored_stories: number of training stories that the stored values are of.
     """
 
     source: str
@@ -47,7 +50,9 @@ class Evidence:
     judge: Subject | None
     lengths: tuple[float, float]
     stored: dict[str, float]
+    stored_stories: int = 0
 
+    @cached_property
     def facts(self) -> Facts | None:
         """Words and rows of words of the training stories."""
         return derive(self.train) if self.train else None
@@ -67,6 +72,11 @@ def gather(data: str, stories: int, on_progress: Callable[[str], None]) -> Evide
     """
     on_progress(f"reading {data}")
     corpus, found = survey(open_corpus(data, stories))
+    if found.bytes > MOST_TRAINING_BYTES:
+        raise TinybuddyError(
+            f"{found.source} has {found.bytes:,} bytes of training stories; at most "
+            f"{MOST_TRAINING_BYTES:,} can be counted: use fewer with --stories N."
+        )
     train, validation = list(corpus.train()), corpus.validation()
     if len(validation) < FEWEST_STORIES:
         raise TinybuddyError(
@@ -94,7 +104,8 @@ def stored_evidence() -> Evidence:
     known = json.loads(text)
     low, high = known["lengths"]
     source = f"stored figures of {known['source']}"
-    return Evidence(source, "", [], [], [], [], None, (low, high), known["figures"])
+    figures, stories = known["figures"], known["training_stories"]
+    return Evidence(source, "", [], [], [], [], None, (low, high), figures, stories)
 
 
 def overlapping(validation: Sequence[str], facts: Facts) -> list[int]:

@@ -73,7 +73,7 @@ def open_transformers(path: Path) -> Subject:
         tokenizer = AutoTokenizer.from_pretrained(path, **local)
         context = _context(model, tokenizer)
         codec, runner = _Codec(tokenizer, model, path), _Runner(model)
-        _check_causal(runner, codec, path)
+        _check_causal(runner, codec, context, path)
     return Subject(
         name=path.resolve().name,
         runner=runner,
@@ -213,7 +213,10 @@ class _Codec:
 
     def _ids(self, text: str) -> list[int]:
         # The text "<eos>" in a story is five characters.
-        ids = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        try:
+            ids = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        except Exception as error:  # the library below raises plain ones, for an unknown word
+            raise TinybuddyError(f"The tokenizer cannot encode {text[:40]!r}: {error}.") from None
         return [int(id) for id in ids]
 
     def _text(self, ids: Iterable[int]) -> str:
@@ -241,11 +244,13 @@ def _context(model: Any, tokenizer: Any) -> int:
     return min(int(context or DEFAULT_CONTEXT), MAX_CONTEXT)
 
 
-def _check_causal(runner: _Runner, codec: _Codec, path: Path) -> None:
+def _check_causal(runner: _Runner, codec: _Codec, context: int, path: Path) -> None:
     """Raise TinybuddyError if later ids change earlier probabilities, as in BERT's kind."""
-    word = codec.encode("a")[0]
-    inputs = np.array([[codec.bos] * 8, [codec.bos] * 4 + [word] * 4])
-    one, other = runner.log_likelihoods(inputs, np.full_like(inputs, word))[:, :4]
+    word, half = codec.encode("a")[0], min(4, context // 2)
+    inputs = np.array([[codec.bos] * 2 * half, [codec.bos] * half + [word] * half])
+    if not half:
+        return  # a context of one id has nothing later
+    one, other = runner.log_likelihoods(inputs, np.full_like(inputs, word))[:, :half]
     if not np.allclose(one, other, rtol=0, atol=1e-4, equal_nan=True):
         raise TinybuddyError(
             f"The model in {path} sees the words that it is to foresee: it is not a causal "

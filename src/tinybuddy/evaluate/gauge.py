@@ -36,11 +36,14 @@ class Figure:
     def limit(self) -> float | None:
         """The bound in units of the figure itself; None where it is of human stories not there."""
         rule = BOUNDS.get(self.name)
-        if rule is None or (rule.of_human and (self.human is None or math.isnan(self.human))):
+        if rule is None:
             return None
         if self.bound is not None:
             return self.bound
-        return rule.value * self.human if rule.of_human and self.human else rule.value
+        if not rule.of_human:
+            return rule.value
+        known = self.human and not math.isnan(self.human)
+        return rule.value * self.human if known and self.human else None
 
     @property
     def passed(self) -> bool | None:

@@ -53,7 +53,7 @@ def count(stories: Iterable[Sequence[int]], vocab_size: int, order: int) -> list
     words = np.arange(vocab_size)
     # The beginning itself is never predicted.
     seen = np.bincount(text[place > 0], minlength=vocab_size)
-    levels = [Counts(words, np.zeros_like(words), seen, np.isin(words, text[place == 0]))]
+    levels = [Counts(words, np.zeros_like(words), seen, np.zeros(vocab_size, bool))]
     rows = text
     for n in range(2, order + 1):
         (ends,) = np.nonzero(place >= n - 1)
@@ -188,7 +188,7 @@ def estimate(
         total = np.bincount(histories, counts, size)[histories]
         left = counts - _discounts(counts, discount)[np.minimum(counts, 3)]
         direct: Numbers = np.where(kept[n], np.maximum(left, 0.0) / np.maximum(total, 1), 0.0)
-        rest = (1.0 - np.bincount(histories, direct, size)).astype(np.float64)
+        rest = np.maximum(1.0 - np.bincount(histories, direct, size), 0.0).astype(np.float64)
         built.append((direct, rest))
         if n:
             passed = np.where(kept[n], np.minimum(counts, 1), counts)
@@ -227,11 +227,12 @@ def _discounts(counts: Rows, discount: float | None) -> Numbers:
     if discount is not None:
         return np.array([0.0, discount, discount, discount])
     n1, n2, n3, n4 = (int((counts == k).sum()) for k in (1, 2, 3, 4))
-    if not (n1 and n2 and n3 and n4):  # a small text has not enough to tell
-        return np.array([0.0, 0.5, 0.75, 0.75])
-    y = n1 / (n1 + 2 * n2)
-    found = [0.0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3]
-    return np.clip(found, 0.0, [0.0, 1.0, 2.0, 3.0])
+    if n1 and n2 and n3 and n4:
+        y = n1 / (n1 + 2 * n2)
+        found = np.array([1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
+        if (found > 0.0).all() and (found <= [1.0, 2.0, 3.0]).all():
+            return np.concatenate([[0.0], found])
+    return np.array([0.0, 0.5, 0.75, 0.75])  # a small or copied text has not enough to tell
 
 
 def losses(levels: Sequence[Counts], model: KneserNey) -> list[Numbers]:

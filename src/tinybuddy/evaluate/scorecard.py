@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any
 
 from tinybuddy.config import SampleConfig
-from tinybuddy.corpus.facts import Facts
+from tinybuddy.corpus.facts import GRAM, Facts, words
 from tinybuddy.evaluate.bits_per_byte import Rivals, gauge_bits_per_byte
 from tinybuddy.evaluate.coherence import gauge_coherence
 from tinybuddy.evaluate.english import english_words
@@ -57,10 +57,17 @@ class Scorecard:
     @property
     def speaks_english(self) -> bool | None:
         """True if every judged gauge passes, False if one fails, None if that is not known."""
+        if self.is_silent:
+            return False
         verdicts = [g.passed for g in self.gauges.values() if g.name != "tell_apart"]
         if False in verdicts:
             return False
         return True if all(verdicts) and "bits_per_byte" in self.gauges else None
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether most stories are too short for any gauge, which would judge the few others."""
+        return sum(len(words(story.text)) >= GRAM for story in self.stories) * 2 < len(self.stories)
 
     def figures(self) -> dict[str, Figure]:
         """All figures by name."""

@@ -22,7 +22,7 @@ def open_subject(model: str | Path | Model, threads: int = 1) -> Subject:
         TinybuddyError: if there is no such model, it is damaged, or it has no tokenizer.
     """
     if isinstance(model, Model):
-        return _own(model, model.path.name or "model")
+        return _own(model, str(model.path) if model.path != Path() else "model")
     path = Path(model) if Path(model).suffix == ".bin" else find_model(model)
     if path.is_dir() and not _is_own(path):
         from tinybuddy.evaluate.foreign import open_transformers
@@ -34,7 +34,8 @@ def open_subject(model: str | Path | Model, threads: int = 1) -> Subject:
 def _own(model: Model, name: str) -> Subject:
     config = model.config
     context, count = config.max_position_embeddings, config.parameters
-    return Subject(name, model.runner, model.tokenizer, context, count, model.path)
+    path = model.path if model.path != Path() else None
+    return Subject(name, model.runner, model.tokenizer, context, count, path)
 
 
 def _is_own(folder: Path) -> bool:

@@ -39,8 +39,11 @@ def tables(evaluation: Evaluation) -> Iterator[Table | Text]:
         )
     for name, shares in evaluation.blimp.items():
         accuracies = [share.value for share in shares.values()]
+        if not accuracies:
+            yield Text(f"BLiMP, {name}: no pair has only words that it can know\n")
+            continue
         yield Text(
-            f"BLiMP, {name}: {sum(accuracies) / max(1, len(accuracies)):.1%} on average over "
+            f"BLiMP, {name}: {sum(accuracies) / len(accuracies):.1%} on average over "
             f"{len(accuracies)} paradigms, {sum(len(s.parts) for s in shares.values()):,} pairs of "
             "words that it can know\n"
         )
@@ -53,7 +56,7 @@ def tables(evaluation: Evaluation) -> Iterator[Table | Text]:
 def _table(title: str, *columns: str) -> Table:
     # Narrow enough for 80 columns.
     table = Table(
-        title=title,
+        title=Text(title),
         box=box.SIMPLE_HEAD,
         title_justify="left",
         padding=(0, 0, 0, 1),

@@ -13,7 +13,7 @@ PROMPT_WORDS = 4  # of a human story, standing for the prompt
 
 _QUOTES = "\"'”’"  # noqa: RUF001
 # A sentence ends at . ! or ? (and closing quotes) before white space, but "Stop!" said Tom goes on.
-_END = re.compile(rf"[.!?]+(?:(?![{_QUOTES}])|[{_QUOTES}]+(?!\s+[a-z]))(?=\s|$)")
+_END = re.compile(rf"(?<![.!?])[.!?]++(?:(?![{_QUOTES}])|[{_QUOTES}]+(?!\s+[a-z]))(?=\s|$)")
 _WHOLE = re.compile(rf"[.!?][{_QUOTES}]*$")
 
 
@@ -35,7 +35,6 @@ def told(prompt: str, text: str) -> Story:
 
     A text without any whole sentence is kept as it is, so that it is judged and not forgotten.
     """
-    text = text.rstrip()
     cut = len(text) >= CHARACTERS
     kept = text[:CHARACTERS].rstrip()
     ends = [match.end() for match in _END.finditer(kept)]

@@ -68,8 +68,14 @@ def verdict_of(card: Scorecard) -> str:
 
 def reasons_of(card: Scorecard) -> list[str]:
     """Why: the figures that fail, or else what could not be measured; none for a yes."""
+    if card.is_silent:
+        return ["it tells next to nothing: most of its stories have fewer than four words"]
     failed = [f for f in card.figures().values() if f.passed is False]
     if failed:
         return [f"{LABELS[f.name]} {interval_of(f)}, must be {bound_of(f)}" for f in failed]
-    lacks = {gauge.name: gauge.lacks for gauge in card.gauges.values() if gauge.lacks}
-    return [f"{name} needs {what}" for name, what in lacks.items()]
+    lacks = [f"{gauge.name} needs {gauge.lacks}" for gauge in card.gauges.values() if gauge.lacks]
+    return lacks + [
+        f"{LABELS[f.name]} cannot be compared: there are too few human stories of its kind"
+        for f in card.figures().values()
+        if f.name in BOUNDS and f.limit is None
+    ]
