@@ -257,9 +257,11 @@ def _add_evaluate(verbs: Any) -> None:
         help="training stories; 0 for all; default: those that the first model was trained on",
     )
     verb.add_argument(
-        "--controls", action="store_true", help="measure sources that must fail, too (a minute)"
+        "--controls", action="store_true", help="measure sources that must fail, too (needs --data)"
     )
-    verb.add_argument("--report", metavar="FILE.html", help="write a page; has the controls")
+    verb.add_argument(
+        "--report", metavar="FILE.html", help="write a page; with --data it has the controls"
+    )
     verb.add_argument("--blimp", metavar="FOLDER", help="score its .jsonl files of BLiMP, too")
     verb.add_argument("--threads", type=int, default=1, metavar="N", help="default: 1")
 
@@ -291,12 +293,14 @@ def _evaluate(options: argparse.Namespace) -> None:
 
         # A pipe has no width, and rich would take 80 columns for it.
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+        console.width = max(80, console.width)  # a narrower terminal wraps, rich would cut figures
         for part in tables(found):
             console.print(part)
     if options.report:  # last, so that what was measured is not lost with it
         from tinybuddy.evaluate.report import write_report
 
         write_report(found, options.report)
+        print(f"Wrote {options.report}.", file=sys.stderr)
 
 
 def _add_export(verbs: Any) -> None:

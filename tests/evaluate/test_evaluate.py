@@ -183,7 +183,7 @@ def test_a_model_without_tokenizer(cli: Cli, tmp_path: Path, small_run: Run):
     ("validation", "says"),
     [
         ("", "0 to score"),
-        ("One story.\n<|endoftext|>\nAnother one.", "2 validation stories"),
+        ("One story.\n<|endoftext|>\nAnother one.", "gives 2 validation stories"),
     ],
 )
 def test_validation_stories_that_cannot_be_used(

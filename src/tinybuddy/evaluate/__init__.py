@@ -117,16 +117,16 @@ def evaluate(
         limit = _trained_on(subjects[0]) if stories is None else stories
         evidence = gather(str(data), limit, lambda what: on_progress(what, 0, 0))
     standards = [_standard(subject, evidence) for subject in subjects]
+    pairs: dict[str, dict[str, Share]] = {}
+    for subject, standard in zip(subjects, standards, strict=True):
+        if blimp is not None:
+            on_progress(f"{subject.name}: BLiMP", 0, 0)
+            pairs[subject.name] = score_blimp(subject, Path(blimp), standard.known)
     rivals = [_rivals(subject, evidence, on_progress) for subject in subjects]
     scorecards = [
         _measure(*each, on_progress) for each in zip(subjects, standards, rivals, strict=True)
     ]
     first, *others = scorecards
-    pairs: dict[str, dict[str, Share]] = {}
-    for subject, standard in zip(subjects, standards, strict=True):
-        if blimp is not None:
-            on_progress("BLiMP", 0, 0)
-            pairs[subject.name] = score_blimp(subject, Path(blimp), standard.known)
     beside: dict[str, Scorecard] = {}
     if with_controls and rivals[0]:
         standard = open_standard(evidence, evidence.facts)
@@ -171,13 +171,18 @@ def _measure(
             f"{len(seen)} of the {len(evidence.validation)} validation stories stand in the "
             "training text of this model: its bits per byte and its coherence are too good."
         )
+    if evidence.train and _trained_on(subject) > len(evidence.train):
+        card.warnings.append(
+            f"The n-gram model that it must beat learned {len(evidence.train):,} stories, this "
+            f"model {_trained_on(subject):,}: give as many, or the bound is too easy."
+        )
     return card
 
 
 def _rivals(subject: Subject, evidence: Evidence, on_progress: Progress) -> Rivals | None:
     if not evidence.train:
         return None
-    on_progress("counting n-grams", 0, 0)
+    on_progress(f"{subject.name}: counting n-grams", 0, 0)
     return open_rivals(subject.tokenizer, evidence.train, evidence.validation)
 
 

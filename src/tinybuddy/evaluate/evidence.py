@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 
-from tinybuddy.corpus import open_corpus, survey
+from tinybuddy.corpus import VALIDATION_SHARE, open_corpus, survey
 from tinybuddy.corpus.facts import Facts, derive, words
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.evaluate.judge import JUDGED_STORIES, open_judge
@@ -80,8 +80,9 @@ def gather(data: str, stories: int, on_progress: Callable[[str], None]) -> Evide
     train, validation = list(corpus.train()), corpus.validation()
     if len(validation) < FEWEST_STORIES:
         raise TinybuddyError(
-            f"{found.source} gives {len(validation)} validation stories; the scorecard needs at "
-            f"least {FEWEST_STORIES}: give more stories, or a folder with a validation file."
+            f"{found.source} gives {len(validation)} validation stories, and the scorecard needs "
+            f"{FEWEST_STORIES}: give a folder with a validation file, or some "
+            f"{round(FEWEST_STORIES / VALIDATION_SHARE)} different stories in all."
         )
     longest = max(len(story.encode("utf-8")) for story in validation)
     if longest > MOST_STORY_BYTES:

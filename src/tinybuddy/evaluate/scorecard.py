@@ -104,7 +104,8 @@ def tell_stories(subject: Subject, config: SampleConfig, on_progress: Progress) 
     With the seeds of one prompt for all, a model that hardly looks at the prompt would tell every
     prompt the same stories.
     """
-    what = "telling stories" if config == SAMPLING else "telling stories, plainly sampled"
+    plainly = "" if config == SAMPLING else ", plainly sampled"
+    what = f"{subject.name}: telling stories{plainly}"
     beginnings = [prompt for prompt in prompts() for _ in range(SEEDS)]
     count = len(beginnings)
 
@@ -182,10 +183,11 @@ def score_model(
         plainly: tell stories by plain sampling too, to measure them beside.
     """
     began = time.monotonic()
-    on_progress("scoring the validation stories", 0, 0)
+    if rivals:
+        on_progress(f"{subject.name}: scoring the validation stories", 0, 0)
     first = gauge_bits_per_byte(subject, standard.evidence.validation, rivals)
     stories = tell_stories(subject, SAMPLING, on_progress)
-    on_progress("measuring the stories", 0, 0)
+    on_progress(f"{subject.name}: measuring its stories", 0, 0)
     gauges = {first.name: first} | text_gauges(standard, stories, subject)
     plain = text_gauges(standard, tell_stories(subject, PLAIN, on_progress)) if plainly else {}
     return Scorecard(

@@ -108,7 +108,7 @@ def _beside(card: Scorecard) -> Iterator[Text]:
 def _differences(first: str, second: str, differences: Sequence[Difference]) -> Table:
     table = _table(f"{first} minus {second}", "", "difference", "95 % interval", "")
     for it in differences:
-        real = Text("real" if it.real else "may be chance", style="bold" if it.real else "dim")
+        real = Text("real" if it.real else "perhaps chance", style="bold" if it.real else "dim")
         table.add_row(
             LABELS[it.name], written(it.name, it.value), span(it.name, it.low, it.high), real
         )

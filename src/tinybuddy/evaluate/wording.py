@@ -72,7 +72,12 @@ def reasons_of(card: Scorecard) -> list[str]:
         return ["it tells next to nothing: most of its stories have fewer than four words"]
     failed = [f for f in card.figures().values() if f.passed is False]
     if failed:
-        return [f"{LABELS[f.name]} {interval_of(f)}, must be {bound_of(f)}" for f in failed]
+        return [
+            f"{LABELS[f.name]}: nothing that it told could be measured"
+            if math.isnan(f.value)
+            else f"{LABELS[f.name]} {interval_of(f)}, must be {bound_of(f)}"
+            for f in failed
+        ]
     lacks = [f"{gauge.name} needs {gauge.lacks}" for gauge in card.gauges.values() if gauge.lacks]
     return lacks + [
         f"{LABELS[f.name]} cannot be compared: there are too few human stories of its kind"
