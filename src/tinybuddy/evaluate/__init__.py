@@ -114,7 +114,7 @@ def evaluate(
     if data is None:
         evidence = stored_evidence()
     else:
-        limit = _trained_on(subjects[0]) if stories is None else stories
+        limit = _asked_for(subjects[0]) if stories is None else stories
         evidence = gather(str(data), limit, lambda what: on_progress(what, 0, 0))
     standards = [_standard(subject, evidence) for subject in subjects]
     pairs: dict[str, dict[str, Share]] = {}
@@ -155,7 +155,7 @@ def _standard(subject: Subject, evidence: Evidence) -> Standard:
     facts = read_facts(path) if path else evidence.facts
     if facts and evidence.facts:
         facts = Facts(facts.counts, np.union1d(facts.grams, evidence.facts.grams))
-    elif _trained_on(subject) != evidence.stored_stories:
+    elif _learned(subject) != evidence.stored_stories:
         stored = {n: v for n, v in evidence.stored.items() if not n.startswith("originality.")}
         evidence = replace(evidence, stored=stored)
     return open_standard(evidence, facts)
@@ -171,10 +171,10 @@ def _measure(
             f"{len(seen)} of the {len(evidence.validation)} validation stories stand in the "
             "training text of this model: its bits per byte and its coherence are too good."
         )
-    if evidence.train and _trained_on(subject) > len(evidence.train):
+    if evidence.train and _learned(subject) > len(evidence.train):
         card.warnings.append(
             f"The n-gram model that it must beat learned {len(evidence.train):,} stories, this "
-            f"model {_trained_on(subject):,}: give as many, or the bound is too easy."
+            f"model {_learned(subject):,}: give as many, or the bound is too easy."
         )
     return card
 
@@ -186,10 +186,18 @@ def _rivals(subject: Subject, evidence: Evidence, on_progress: Progress) -> Riva
     return open_rivals(subject.tokenizer, evidence.train, evidence.validation)
 
 
-def _trained_on(subject: Subject) -> int:
-    """Number of training stories, 0 for all or if it is not known."""
+def _asked_for(subject: Subject) -> int:
+    """Training stories that the model's recipe asks for at most; 0 for all or if unknown."""
     match training_of(subject.path) if subject.path else {}:
         case {"recipe": {"train": {"stories": int(stories)}}} if stories >= 0:
+            return stories
+    return 0
+
+
+def _learned(subject: Subject) -> int:
+    """Training stories that the model learned; 0 if unknown."""
+    match training_of(subject.path) if subject.path else {}:
+        case {"run": {"data": {"stories": int(stories)}}}:
             return stories
     return 0
 
