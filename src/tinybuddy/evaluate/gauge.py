@@ -42,8 +42,9 @@ class Figure:
             return self.bound
         if not rule.of_human:
             return rule.value
-        known = self.human and not math.isnan(self.human)
-        return rule.value * self.human if known and self.human else None
+        if not self.human or math.isnan(self.human):
+            return None
+        return rule.value * self.human
 
     @property
     def passed(self) -> bool | None:
