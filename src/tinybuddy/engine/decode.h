@@ -1,0 +1,91 @@
+/* A Llama's decoder: one token at a time, for one text or many side by side.
+
+   Portable C99 on libc and libm alone. It allocates nothing: the caller asks for a number of bytes
+   and brings the memory, aligned to TB_ALIGN floats (64 bytes). None of it holds pointers into
+   itself except tb_model, so a stream may be copied and kept.
+
+   The order of things: tb_pack turns weights into the layout that decoding walks through, once;
+   tb_model_init makes a model of them; each text has a tb_stream (its key-value cache); a
+   tb_scratch is the working memory of one thread. tb_step continues any streams by a token each. */
+
+#ifndef TB_DECODE_H
+#define TB_DECODE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sample.h"
+
+enum {
+    TB_OK = 0,
+    TB_BAD_CONFIG = -1,  /* a shape that is not a Llama's, or too large for this machine */
+    TB_BAD_TOKEN = -2,   /* an id that the vocabulary does not have */
+    TB_FULL = -3,        /* past the context */
+    TB_TOO_MANY = -4,    /* more rows than the scratch has room for */
+    TB_NOT_FINITE = -5   /* logits that are not numbers: nothing can be drawn */
+};
+
+/* The shape, under the names of config.json. */
+typedef struct tb_config {
+    int32_t vocab_size, hidden_size, intermediate_size, num_hidden_layers;
+    int32_t num_attention_heads, num_key_value_heads, max_position_embeddings;
+    int32_t int8; /* weights as 8-bit numbers with a scale a row, instead of float32 */
+    float rope_theta, rms_norm_eps;
+} tb_config;
+
+typedef struct tb_model tb_model;
+typedef struct tb_stream tb_stream;
+typedef struct tb_scratch tb_scratch;
+
+/* Bytes that each thing takes; 0 where the shape is impossible. */
+uint64_t tb_packed_bytes(const tb_config *config);
+uint64_t tb_model_bytes(const tb_config *config);
+uint64_t tb_stream_bytes(const tb_model *model);
+uint64_t tb_scratch_bytes(const tb_model *model, int32_t rows);
+
+/* Packs weights, which come in the order of modelfile.weight_shapes: embedding; for each layer
+   norm, q, k, v, o, norm, gate, up, down; norm. Matrices are (out, in). */
+int tb_pack(const tb_config *config, const float *const *weights, void *packed);
+
+/* A model in `memory` that reads `packed`, which must outlive it. */
+int tb_model_init(tb_model *memory, const tb_config *config, const void *packed);
+
+/* An empty text; memory need not be cleared. */
+void tb_stream_init(const tb_model *model, tb_stream *stream);
+int32_t tb_stream_length(const tb_stream *stream);
+void tb_scratch_init(const tb_model *model, tb_scratch *scratch, int32_t rows);
+
+/* Feeds one token to each of `rows` streams; a stream may come several times in a row, which feeds
+   it a text. logits[r] is NULL or has room for the vocabulary. A refused call changes nothing. */
+int tb_step(const tb_model *model, tb_scratch *scratch, int32_t rows, tb_stream *const *streams,
+            const int32_t *tokens, float *const *logits);
+
+/* Feeds a text of any length that fits the context; logits (vocab) of the last token, or NULL. */
+int tb_feed(const tb_model *model, tb_scratch *scratch, tb_stream *stream, int32_t count,
+            const int32_t *tokens, float *logits);
+
+/* A text being told. ids holds the prompt first and has room for `limit`; past the context it goes
+   on from the newest half, as generate.py does. */
+typedef struct tb_story {
+    tb_stream *stream;    /* its first `fed` ids since `start` are in the cache */
+    int32_t *ids;         /* (limit) */
+    uint8_t *seen;        /* (vocab), zeros at first, or NULL without a repetition penalty */
+    tb_sampling sampling;
+    tb_random random;
+    int32_t count, limit; /* ids so far, and at most */
+    int32_t start, fed;   /* 0 at first */
+    int32_t eos;          /* ends the story and is not part of it; -1 is none */
+    int32_t ended, slid;  /* set when it is told to the end; when the oldest was forgotten */
+    int32_t marked;       /* ids noted in seen; 0 at first */
+} tb_story;
+
+/* Goes on with each story, side by side, until all have ended, each was fed `steps` times, or *stop
+   is not 0, which is looked at before each step; stop may be NULL. A step feeds a story one new
+   token, or up to 16 of its prompt. */
+int tb_generate(const tb_model *model, tb_scratch *scratch, int32_t count, tb_story *const *stories,
+                int32_t steps, const volatile int32_t *stop);
+
+/* "avx512", "avx2", "baseline" or "scalar". */
+const char *tb_kernels_name(void);
+
+#endif
