@@ -1,7 +1,7 @@
 """The one interface that whatever computes a model meets, and PyTorch behind it.
 
 Arrays come in and go out as NumPy's, so nothing outside this module and `tinybuddy.model` knows
-PyTorch.
+PyTorch. The other back end is the native engine, in `tinybuddy.engine`.
 """
 
 from __future__ import annotations
@@ -67,12 +67,18 @@ class Trainer(Runner, Protocol):
         ...
 
 
-def open_runner(config: ModelConfig, weights: Weights, threads: int = 1) -> Runner:
+def open_runner(
+    config: ModelConfig, weights: Weights, threads: int = 1, backend: str = "torch"
+) -> Runner:
     """Return a model ready to score and to continue text, on the processor.
 
     Raises:
-        TinybuddyError: if PyTorch is not installed.
+        TinybuddyError: if the back end is not there.
     """
+    if backend == "engine":
+        from tinybuddy.engine.trainer import EngineRunner
+
+        return EngineRunner(config, weights, threads)
     check_device()
     return TorchRunner(config, weights, threads=threads)
 
@@ -81,10 +87,28 @@ def open_trainer(config: ModelConfig, train: TrainConfig, weights: Weights | Non
     """Return a model ready to learn; without weights, new random ones from ``train.seed``.
 
     Raises:
-        TinybuddyError: if PyTorch or the asked device is not there.
+        TinybuddyError: if the back end or the asked device is not there.
     """
-    check_device(train.device)
+    check_backend(train)
+    if train.backend == "engine":
+        from tinybuddy.engine.trainer import EngineTrainer
+
+        return EngineTrainer(config, train, weights)
     return TorchTrainer(config, train, weights)
+
+
+def check_backend(train: TrainConfig) -> None:
+    """Raise TinybuddyError if what shall compute is not there, or not on that device."""
+    if train.backend == "torch":
+        check_device(train.device)
+        return
+    if train.device != "cpu":
+        raise TinybuddyError(
+            f"The engine computes on the processor: use --backend torch for {train.device}."
+        )
+    from tinybuddy.engine.library import load
+
+    load()
 
 
 def check_device(device: str = "cpu") -> None:

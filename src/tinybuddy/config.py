@@ -185,7 +185,7 @@ class TrainConfig(_Checked):
     seed: int = _setting(0, "Of initial weights, order of data and samples.", 0, 2**63 - 1)
     threads: int = _setting(1, "Threads of the processor.", 1, 1024)
     device: str = _setting("cpu", "Where to compute.", among=("cpu", "cuda", "mps"))
-    backend: str = _setting("torch", "What computes.", among=("torch",))
+    backend: str = _setting("torch", "What computes.", among=("engine", "torch"))
 
     def rate(self, step: int) -> float:
         """Learning rate of step ``step`` (0-based): linear warm-up, then a cosine to 0."""

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tinybuddy.backend import Ids, Trainer, check_device, open_trainer
+from tinybuddy.backend import Ids, Trainer, check_backend, open_trainer
 from tinybuddy.chart import Line, line_chart
 from tinybuddy.checkpoint import (
     Checkpoint,
@@ -103,7 +103,7 @@ def train(
         KeyboardInterrupt: on Ctrl-C, once a checkpoint is saved.
     """
     recipe = plan(recipe, settings)
-    check_device(recipe.train.device)  # before any work is done
+    check_backend(recipe.train)  # before any work is done
     run = Path(out) if out else _free_name(Path("runs") / recipe.name)
     with locked(run):
         if is_taken(run):

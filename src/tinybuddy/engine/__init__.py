@@ -1,0 +1,1 @@
+"""The native engine: C11 in this folder, called through ctypes."""

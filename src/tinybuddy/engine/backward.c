@@ -1,0 +1,115 @@
+/* The way back, in the opposite order of forward.c: dx is always the gradient of what the residual
+ * stream holds there, and a gradient of weights is added to gradient at the weight's own place. */
+#include "pass.h"
+
+#include <math.h>
+#include <string.h>
+
+/* dx (t, in) = dy (t, out) W. */
+static void pull(const struct tb_pass *p, const struct tb_weights *w, const struct tb_place *m,
+                 size_t t, const float *dy, size_t dy_row, float *dx, size_t dx_row) {
+    p->kernels->matmul(t, m->columns, m->rows, dy, dy_row, 1, w->weights + m->at, m->stride, dx,
+                       dx_row, 0);
+}
+
+/* dW (out, in) += dy^T x. */
+static void learn(const struct tb_pass *p, const struct tb_place *m, size_t t, const float *dy,
+                  size_t dy_row, const float *x, size_t x_row, float *gradient) {
+    p->kernels->matmul(m->rows, m->columns, t, dy, 1, dy_row, x, x_row, gradient + m->at,
+                       m->stride, 1);
+}
+
+/* Losses and, block of positions by block, the gradient of their logits; dn (t, C) comes of it. */
+static void head_back(struct tb_pass *p, const struct tb_weights *w, const int32_t *targets,
+                      size_t t, float scale, float *gradient) {
+    const struct tb_place *m = &p->layout->embedding;
+    for (size_t from = 0; from < t; from += p->head_rows) {
+        size_t rows = t - from < p->head_rows ? t - from : p->head_rows;
+        tb_head(p, w, from, rows);
+        p->kernels->cross_entropy(rows, (size_t)p->layout->shape.vocab, p->logits, p->v_row,
+                                  targets + from, scale, p->loss + from);
+        pull(p, w, m, rows, p->logits, p->v_row, p->dn + from * p->c_row, p->c_row);
+        learn(p, m, rows, p->logits, p->v_row, p->normed + from * p->c_row, p->c_row, gradient);
+    }
+}
+
+/* dqkv (t, (H + 2K) P) from dmixed (t, H P). The probabilities are computed anew from log_sum:
+ * keeping them would take H T^2 numbers, and costs as much as the exponentials. */
+static void attend_back(struct tb_pass *p, const struct tb_layer_numbers *y, size_t t) {
+    const struct tb_layout *l = p->layout;
+    const struct tb_math *kernels = p->kernels;
+    size_t heads = (size_t)l->shape.heads, group = heads / (size_t)l->shape.kv_heads;
+    size_t row = p->qkv_row;
+    float scale = 1.0f / sqrtf((float)l->head);
+    memset(p->dqkv, 0, t * row * sizeof(float));
+    for (size_t h = 0; h < heads; h++) {
+        size_t q_at = h * l->head_padded, k_at = l->q_width + h / group * l->head_padded;
+        size_t v_at = k_at + l->kv_width;
+        const float *q = y->qkv + q_at, *k = y->qkv + k_at;
+        float *keys = p->turned_head, *values = p->turned_head + l->head * p->t_row;
+        if (h % group == 0) {
+            tb_turn_head(t, l->head, k, row, keys, p->t_row);
+            tb_turn_head(t, l->head, y->qkv + v_at, row, values, p->t_row);
+        }
+        for (size_t from = 0; from < t; from += TB_ATTENTION_ROWS) {
+            size_t rows = t - from < TB_ATTENTION_ROWS ? t - from : TB_ATTENTION_ROWS;
+            size_t columns = from + rows;
+            const float *dmixed = p->dmixed + from * p->q_row + q_at;
+            const float *mixed = y->mixed + from * p->q_row + q_at;
+            for (size_t i = 0; i < rows; i++) { /* sum_j p_j dp_j = mixed . dmixed */
+                p->delta[i] = 0;
+                for (size_t j = 0; j < l->head; j++)
+                    p->delta[i] += mixed[i * p->q_row + j] * dmixed[i * p->q_row + j];
+            }
+            kernels->matmul(rows, columns, l->head, q + from * row, row, 1, keys, p->t_row,
+                            p->scores, p->t_row, 0);
+            kernels->matmul(rows, columns, l->head, dmixed, p->q_row, 1, values, p->t_row,
+                            p->dscores, p->t_row, 0);
+            kernels->causal_softmax_back(rows, from, columns, scale, p->scores, p->dscores,
+                                         p->t_row, y->log_sum + h * p->length + from, p->delta);
+            kernels->matmul(rows, l->head, columns, p->dscores, p->t_row, 1, k, row,
+                            p->dqkv + from * row + q_at, row, 0);
+            kernels->matmul(columns, l->head, rows, p->dscores, 1, p->t_row, q + from * row, row,
+                            p->dqkv + k_at, row, 1);
+            kernels->matmul(columns, l->head, rows, p->scores, 1, p->t_row, dmixed, p->q_row,
+                            p->dqkv + v_at, row, 1);
+        }
+    }
+}
+
+void tb_backward(struct tb_pass *p, const struct tb_weights *w, const int32_t *ids,
+                 const int32_t *targets, size_t t, float scale, float *gradient) {
+    const struct tb_layout *l = p->layout;
+    const struct tb_math *k = p->kernels;
+    size_t c = (size_t)l->shape.hidden;
+    head_back(p, w, targets, t, scale, gradient);
+    memset(p->dx, 0, t * p->c_row * sizeof(float));
+    k->norm_back(t, c, p->c_row, p->last, w->weights + l->norm.at, p->r, p->dn, p->dx,
+                 gradient + l->norm.at);
+    for (int i = l->shape.layers - 1; i >= 0; i--) {
+        const struct tb_layer_layout *m = &l->layers[i];
+        struct tb_layer_numbers *y = &p->layers[i];
+        pull(p, w, &m->down, t, p->dx, p->c_row, p->dh, p->f_row);
+        learn(p, &m->down, t, p->dx, p->c_row, y->h, p->f_row, gradient);
+        k->swiglu_back(t, l->inner, y->gu, p->gu_row, p->dh, p->f_row, p->dgu);
+        pull(p, w, &m->gu, t, p->dgu, p->gu_row, p->dn, p->c_row);
+        learn(p, &m->gu, t, p->dgu, p->gu_row, y->n2, p->c_row, gradient);
+        k->norm_back(t, c, p->c_row, y->x1, w->weights + m->norm2.at, y->r2, p->dn, p->dx,
+                     gradient + m->norm2.at);
+
+        pull(p, w, &m->o, t, p->dx, p->c_row, p->dmixed, p->q_row);
+        learn(p, &m->o, t, p->dx, p->c_row, y->mixed, p->q_row, gradient);
+        attend_back(p, y, t);
+        size_t turning = (size_t)(l->shape.heads + l->shape.kv_heads);
+        tb_rotate(l, w->rope, p->dqkv, p->qkv_row, turning, t, -1.0f);
+        pull(p, w, &m->qkv, t, p->dqkv, p->qkv_row, p->dn, p->c_row);
+        learn(p, &m->qkv, t, p->dqkv, p->qkv_row, y->n1, p->c_row, gradient);
+        k->norm_back(t, c, p->c_row, y->x, w->weights + m->norm1.at, y->r1, p->dn, p->dx,
+                     gradient + m->norm1.at);
+    }
+    for (size_t i = 0; i < t; i++) { /* the embedding's other use: a row looked up */
+        float *row = gradient + l->embedding.at + (size_t)ids[i] * l->embedding.stride;
+        for (size_t j = 0; j < c; j++)
+            row[j] += p->dx[i * p->c_row + j];
+    }
+}

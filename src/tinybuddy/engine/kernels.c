@@ -1,0 +1,336 @@
+/* Compiled once for each kind of processor; TB_KERNELS names the table that comes of it.
+ *
+ * A product keeps a tile of its result in registers: 8 x 48 or 12 x 32 numbers are 24 of the 32
+ * registers of AVX-512, which leaves 3 for a row of b and some for broadcasts of a. For every row
+ * of b it does 24 multiply-adds for 11 loads, so that the arithmetic is the limit, not the cache.
+ */
+#include "kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+#ifndef TB_KERNELS
+#define TB_KERNELS tb_math_baseline
+#define TB_NAME "baseline"
+#endif
+
+#if defined(__AVX512F__)
+enum { LANES = 16 };
+#elif defined(__AVX__)
+enum { LANES = 8 };
+#else
+enum { LANES = 4 };
+#endif
+
+/* aligned(4): loads and stores need not be aligned. */
+typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef uint32_t bits __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE vec load(const float *p) {
+    return *(const vec *)p;
+}
+
+INLINE void store(float *p, vec x) {
+    *(vec *)p = x;
+}
+
+INLINE vec all(float x) {
+    return x - (vec){0};
+}
+
+INLINE float sum(vec x) {
+    float total = 0;
+    for (int i = 0; i < LANES; i++)
+        total += x[i];
+    return total;
+}
+
+INLINE vec choose(bits mask, vec yes, vec no) {
+    return (vec)((mask & (bits)yes) | (~mask & (bits)no));
+}
+
+/* e^x with a relative error below 2e-7 (tests/engine measures it) between -87 and 88; what lies
+ * outside counts as -87.3 or 88.3. NaN comes through: comparisons with it choose x itself.
+ * e^x = 2^n e^r, n the nearest whole number to x / ln 2, r in two pieces so that it stays exact;
+ * the polynomial is that of Cephes. */
+INLINE vec vexp(vec x) {
+    x = choose((bits)(x < -87.3f), all(-87.3f), x);
+    x = choose((bits)(x > 88.3f), all(88.3f), x);
+    vec shifted = x * 1.44269504f + 12582912.0f; /* 1.5 * 2^23: the low bits become n */
+    vec n = shifted - 12582912.0f;
+    vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    vec p = all(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    bits power = ((bits)shifted << 23) + 0x3f800000u; /* 2^n, put together from its exponent */
+    return p * (vec)power;
+}
+
+/* rows x (vecs * LANES) numbers of c; rows and vecs are constants where it is called. */
+INLINE void tile(const int rows, const int vecs, size_t k, const float *a, size_t a_row,
+                 size_t a_col, const float *b, size_t b_row, float *c, size_t c_row, int add) {
+    vec acc[16][4];
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < vecs; j++)
+            acc[i][j] = add ? load(c + i * c_row + j * LANES) : (vec){0};
+    for (size_t p = 0; p < k; p++) {
+        vec row[4];
+#pragma GCC unroll 4
+        for (int j = 0; j < vecs; j++)
+            row[j] = load(b + p * b_row + j * LANES);
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++) {
+            vec x = all(a[i * a_row + p * a_col]);
+#pragma GCC unroll 4
+            for (int j = 0; j < vecs; j++)
+                acc[i][j] += x * row[j];
+        }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < vecs; j++)
+            store(c + i * c_row + j * LANES, acc[i][j]);
+}
+
+/* All rows of one panel of columns: tiles of the full height, then of 4, 2 and 1. */
+INLINE void panel(const int rows, const int vecs, size_t m, size_t k, const float *a, size_t a_row,
+                  size_t a_col, const float *b, size_t b_row, float *c, size_t c_row, int add) {
+    size_t i = 0;
+    for (; i + (size_t)rows <= m; i += (size_t)rows)
+        tile(rows, vecs, k, a + i * a_row, a_row, a_col, b, b_row, c + i * c_row, c_row, add);
+    for (; rows > 8 && i + 8 <= m; i += 8)
+        tile(8, vecs, k, a + i * a_row, a_row, a_col, b, b_row, c + i * c_row, c_row, add);
+    for (; rows > 4 && i + 4 <= m; i += 4)
+        tile(4, vecs, k, a + i * a_row, a_row, a_col, b, b_row, c + i * c_row, c_row, add);
+    for (; i + 2 <= m; i += 2)
+        tile(2, vecs, k, a + i * a_row, a_row, a_col, b, b_row, c + i * c_row, c_row, add);
+    for (; i < m; i++)
+        tile(1, vecs, k, a + i * a_row, a_row, a_col, b, b_row, c + i * c_row, c_row, add);
+}
+
+enum { DEPTH = 128 }; /* rows of b at a time: 128 x 48 numbers are 24 KB, which the first cache holds */
+
+static void matmul(size_t m, size_t n, size_t k, const float *a, size_t a_row, size_t a_col,
+                   const float *b, size_t b_row, float *c, size_t c_row, int add) {
+    n = tb_round(n);
+    for (size_t from = 0; from == 0 || from < k; from += DEPTH) {
+        size_t depth = k - from < DEPTH ? k - from : DEPTH;
+        const float *a_from = a + from * a_col, *b_from = b + from * b_row;
+        int more = add || from;
+        size_t j = 0;
+#if defined(__AVX512F__)
+        while (n - j >= 48 && n - j != 64) { /* 64 are better two panels of 32 than 48 and 16 */
+            panel(8, 3, m, depth, a_from, a_row, a_col, b_from + j, b_row, c + j, c_row, more);
+            j += 48;
+        }
+        for (; n - j >= 32; j += 32)
+            panel(12, 2, m, depth, a_from, a_row, a_col, b_from + j, b_row, c + j, c_row, more);
+        for (; j < n; j += 16)
+            panel(16, 1, m, depth, a_from, a_row, a_col, b_from + j, b_row, c + j, c_row, more);
+#elif defined(__AVX__)
+        for (; j < n; j += 16)
+            panel(6, 2, m, depth, a_from, a_row, a_col, b_from + j, b_row, c + j, c_row, more);
+#elif defined(__aarch64__)
+        for (; j < n; j += 16) /* 32 registers of 4 lanes */
+            panel(6, 4, m, depth, a_from, a_row, a_col, b_from + j, b_row, c + j, c_row, more);
+#else
+        for (; j < n; j += 8) /* 16 registers of 4 lanes */
+            panel(6, 2, m, depth, a_from, a_row, a_col, b_from + j, b_row, c + j, c_row, more);
+#endif
+    }
+}
+
+static void norm(size_t t, size_t c, size_t stride, float eps, const float *x, const float *w,
+                 float *y, float *r) {
+    size_t n = tb_round(c);
+    for (size_t i = 0; i < t; i++, x += stride, y += stride) {
+        vec squares = {0};
+        for (size_t j = 0; j < n; j += LANES)
+            squares += load(x + j) * load(x + j);
+        r[i] = 1.0f / sqrtf(sum(squares) / (float)c + eps);
+        for (size_t j = 0; j < n; j += LANES)
+            store(y + j, load(x + j) * r[i] * load(w + j));
+    }
+}
+
+/* With u = dy w: dx = r u - x r^3 mean(u x), dw = sum over rows of dy x r. */
+static void norm_back(size_t t, size_t c, size_t stride, const float *x, const float *w,
+                      const float *r, const float *dy, float *dx, float *dw) {
+    size_t n = tb_round(c);
+    for (size_t i = 0; i < t; i++, x += stride, dy += stride, dx += stride) {
+        vec dot = {0};
+        for (size_t j = 0; j < n; j += LANES) {
+            vec dyx = load(dy + j) * load(x + j);
+            dot += dyx * load(w + j);
+            store(dw + j, load(dw + j) + dyx * r[i]);
+        }
+        float pull = r[i] * r[i] * r[i] * sum(dot) / (float)c;
+        for (size_t j = 0; j < n; j += LANES)
+            store(dx + j, load(dx + j) + load(dy + j) * load(w + j) * r[i] - load(x + j) * pull);
+    }
+}
+
+static void swiglu(size_t t, size_t f, const float *gu, size_t gu_row, float *h, size_t h_row) {
+    for (size_t i = 0; i < t; i++, gu += gu_row, h += h_row)
+        for (size_t j = 0; j < f; j += LANES) {
+            vec gate = load(gu + j);
+            store(h + j, gate / (1.0f + vexp(-gate)) * load(gu + f + j));
+        }
+}
+
+/* s = sigmoid(gate): dgate = dh up s (1 + gate (1 - s)), dup = dh gate s. */
+static void swiglu_back(size_t t, size_t f, const float *gu, size_t gu_row, const float *dh,
+                        size_t dh_row, float *dgu) {
+    for (size_t i = 0; i < t; i++, gu += gu_row, dgu += gu_row, dh += dh_row)
+        for (size_t j = 0; j < f; j += LANES) {
+            vec gate = load(gu + j), up = load(gu + f + j), d = load(dh + j);
+            vec s = 1.0f / (1.0f + vexp(-gate));
+            store(dgu + j, d * up * s * (1.0f + gate * (1.0f - s)));
+            store(dgu + f + j, d * gate * s);
+        }
+}
+
+/* Largest of n numbers in whole vectors; NaN is passed over, and found again by who subtracts. */
+INLINE float largest(const float *x, size_t n) {
+    vec best = all(-INFINITY);
+    for (size_t j = 0; j < n; j += LANES) {
+        vec y = load(x + j);
+        best = choose((bits)(y > best), y, best);
+    }
+    float most = best[0];
+    for (int i = 1; i < LANES; i++)
+        most = best[i] > most ? best[i] : most;
+    return most;
+}
+
+INLINE void fill(float *x, size_t from, size_t to, float value) {
+    for (size_t j = from; j < to; j++)
+        x[j] = value;
+}
+
+static void causal_softmax(size_t t, size_t first, size_t n, float scale, float *s, size_t s_row,
+                           float *log_sum) {
+    n = tb_round(n);
+    for (size_t i = 0; i < t; i++, s += s_row) {
+        size_t seen = first + i + 1, whole = tb_round(seen);
+        fill(s, seen, whole, -INFINITY);
+        float most = largest(s, whole) * scale;
+        vec total = {0};
+        for (size_t j = 0; j < whole; j += LANES) {
+            vec p = vexp(load(s + j) * scale - most);
+            store(s + j, p);
+            total += p;
+        }
+        float all_of_it = sum(total);
+        log_sum[i] = most + logf(all_of_it);
+        for (size_t j = 0; j < whole; j += LANES)
+            store(s + j, load(s + j) / all_of_it);
+        fill(s, seen, n, 0.0f);
+    }
+}
+
+static void causal_softmax_back(size_t t, size_t first, size_t n, float scale, float *s, float *dp,
+                                size_t s_row, const float *log_sum, const float *delta) {
+    n = tb_round(n);
+    for (size_t i = 0; i < t; i++, s += s_row, dp += s_row) {
+        size_t seen = first + i + 1, whole = tb_round(seen);
+        for (size_t j = 0; j < whole; j += LANES) {
+            vec p = vexp(load(s + j) * scale - log_sum[i]);
+            store(s + j, p);
+            store(dp + j, p * (load(dp + j) - delta[i]) * scale);
+        }
+        fill(s, seen, n, 0.0f);
+        fill(dp, seen, n, 0.0f);
+    }
+}
+
+static void cross_entropy(size_t t, size_t v, float *logits, size_t row, const int32_t *targets,
+                          float scale, float *loss) {
+    size_t n = tb_round(v);
+    for (size_t i = 0; i < t; i++, logits += row) {
+        fill(logits, v, n, -INFINITY);
+        float most = largest(logits, n), target = logits[targets[i]];
+        vec total = {0};
+        for (size_t j = 0; j < n; j += LANES) {
+            vec p = vexp(load(logits + j) - most);
+            store(logits + j, p);
+            total += p;
+        }
+        float all_of_it = sum(total);
+        loss[i] = logf(all_of_it) + most - target;
+        if (scale == 0.0f)
+            continue;
+        float share = scale / all_of_it;
+        for (size_t j = 0; j < n; j += LANES)
+            store(logits + j, load(logits + j) * share);
+        logits[targets[i]] -= scale;
+        fill(logits, v, n, 0.0f);
+    }
+}
+
+static void exponential(size_t n, const float *x, float *y) {
+    for (size_t j = 0; j < n; j += LANES)
+        store(y + j, vexp(load(x + j)));
+}
+
+static double reduce(size_t n, size_t parts, float *const *part, size_t from, float *out) {
+    double squares = 0;
+    enum { SPAN = 1024 }; /* numbers summed in float32 lanes before they join in double */
+    for (size_t start = from; start < from + n; start += SPAN) {
+        size_t end = start + SPAN < from + n ? start + SPAN : from + n;
+        vec total = {0};
+        for (size_t j = start; j < end; j += LANES) {
+            vec g = load(part[0] + j);
+            for (size_t i = 1; i < parts; i++)
+                g += load(part[i] + j);
+            store(out + j, g);
+            total += g * g;
+        }
+        squares += (double)sum(total);
+    }
+    return squares;
+}
+
+INLINE vec root(vec x) {
+    vec y;
+    for (int i = 0; i < LANES; i++)
+        y[i] = sqrtf(x[i]); /* the compiler makes one instruction of it */
+    return y;
+}
+
+static void adamw(size_t n, const struct tb_adamw *o, float *w, const float *g, float *m,
+                  float *v) {
+    for (size_t j = 0; j < n; j += LANES) {
+        vec grad = load(g + j) * o->clip;
+        vec mean = load(m + j) + (grad - load(m + j)) * o->rest1;
+        vec square = load(v + j) * o->beta2 + grad * grad * o->rest2;
+        store(m + j, mean);
+        store(v + j, square);
+        vec down = root(square) / o->root_correction + o->eps;
+        store(w + j, load(w + j) * o->keep - mean * o->step_size / down);
+    }
+}
+
+const struct tb_math TB_KERNELS = {
+    .name = TB_NAME,
+    .matmul = matmul,
+    .norm = norm,
+    .norm_back = norm_back,
+    .swiglu = swiglu,
+    .swiglu_back = swiglu_back,
+    .causal_softmax = causal_softmax,
+    .causal_softmax_back = causal_softmax_back,
+    .cross_entropy = cross_entropy,
+    .exponential = exponential,
+    .reduce = reduce,
+    .adamw = adamw,
+};

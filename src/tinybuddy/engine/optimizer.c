@@ -1,0 +1,110 @@
+/* The weights are cut into spans at fixed places, and each span's sum of squares joins the norm in
+ * order, so that no number depends on which thread computed what. */
+#include "optimizer.h"
+
+#include "threads.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SPAN = 16384 }; /* 64 KB of each of the buffers */
+
+static void cut(void *context, const struct tb_place *m, int is_norm) {
+    struct tb_optimizer *o = context;
+    size_t size = m->rows * m->stride;
+    for (size_t done = 0; done < size; done += SPAN) {
+        if (o->span)
+            o->span[o->spans] = (struct tb_span){
+                m->at + done, size - done < SPAN ? size - done : SPAN, !is_norm};
+        o->spans++;
+    }
+}
+
+int tb_optimizer_make(struct tb_optimizer *o, const struct tb_layout *l,
+                      const struct tb_math *k, size_t threads) {
+    memset(o, 0, sizeof *o);
+    o->kernels = k;
+    o->size = l->size;
+    o->threads = threads;
+    tb_layout_visit(l, cut, o); /* counts */
+    o->span = calloc(o->spans, sizeof *o->span);
+    o->squares = calloc(o->spans, sizeof *o->squares);
+    o->gradient = calloc(l->size, sizeof(float));
+    o->mean = calloc(l->size, sizeof(float));
+    o->square = calloc(l->size, sizeof(float));
+    if (!o->span || !o->squares || !o->gradient || !o->mean || !o->square) {
+        tb_optimizer_free(o);
+        return -1;
+    }
+    o->spans = 0;
+    tb_layout_visit(l, cut, o);
+    return 0;
+}
+
+void tb_optimizer_free(struct tb_optimizer *o) {
+    free(o->span);
+    free(o->squares);
+    free(o->gradient);
+    free(o->mean);
+    free(o->square);
+    memset(o, 0, sizeof *o);
+}
+
+struct gathering {
+    struct tb_optimizer *o;
+    size_t parts;
+    float *const *part;
+};
+
+static void gather(void *context, size_t thread, size_t task) {
+    struct gathering *g = context;
+    struct tb_span s = g->o->span[task];
+    (void)thread;
+    g->o->squares[task] =
+        g->o->kernels->reduce(s.size, g->parts, g->part, s.at, g->o->gradient);
+}
+
+double tb_optimizer_gather(struct tb_optimizer *o, size_t parts, float *const *part) {
+    struct gathering g = {o, parts, part};
+    double squares = 0;
+    tb_spread(o->threads, o->spans, gather, &g);
+    for (size_t i = 0; i < o->spans; i++)
+        squares += o->squares[i];
+    return sqrt(squares);
+}
+
+struct stepping {
+    struct tb_optimizer *o;
+    struct tb_adamw decaying, plain;
+    float *weights;
+};
+
+static void step(void *context, size_t thread, size_t task) {
+    struct stepping *s = context;
+    struct tb_optimizer *o = s->o;
+    struct tb_span span = o->span[task];
+    (void)thread;
+    o->kernels->adamw(span.size, span.decays ? &s->decaying : &s->plain, s->weights + span.at,
+                      o->gradient + span.at, o->mean + span.at, o->square + span.at);
+}
+
+void tb_optimizer_step(struct tb_optimizer *o, const struct tb_settings *s, double norm,
+                       float *weights) {
+    o->steps++;
+    double clip = s->clip / (norm + 1e-6); /* as torch.nn.utils.clip_grad_norm_ */
+    struct tb_adamw plain = {
+        .keep = 1.0f,
+        .clip = (float)(clip < 1 ? clip : 1),
+        .beta1 = (float)s->beta1,
+        .beta2 = (float)s->beta2,
+        .rest1 = (float)(1 - s->beta1),
+        .rest2 = (float)(1 - s->beta2),
+        .eps = (float)s->eps,
+        .step_size = (float)(s->learning_rate / (1 - pow(s->beta1, (double)o->steps))),
+        .root_correction = (float)sqrt(1 - pow(s->beta2, (double)o->steps)),
+    };
+    struct stepping all = {o, plain, plain, weights};
+    all.decaying.keep = (float)(1 - s->learning_rate * s->weight_decay);
+    tb_spread(o->threads, o->spans, step, &all);
+}

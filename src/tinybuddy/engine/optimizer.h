@@ -1,0 +1,40 @@
+/* AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101), as torch.optim.AdamW computes it. */
+#ifndef TB_OPTIMIZER_H
+#define TB_OPTIMIZER_H
+
+#include "layout.h"
+
+/* A part of the weights that one task updates; a fixed part, whatever the number of threads. */
+struct tb_span {
+    size_t at, size;
+    int decays; /* matrices do, norms do not */
+};
+
+struct tb_optimizer {
+    const struct tb_math *kernels;
+    size_t size, spans, threads;
+    struct tb_span *span;
+    double *squares;  /* (spans) of the gradient */
+    float *gradient;  /* all of these are laid out as the weights */
+    float *mean, *square;
+    int64_t steps; /* done */
+};
+
+struct tb_settings {
+    double learning_rate, beta1, beta2, eps, weight_decay;
+    double clip; /* largest norm of the whole gradient; infinite is off */
+};
+
+/* 0, or -1 without memory. */
+int tb_optimizer_make(struct tb_optimizer *o, const struct tb_layout *l,
+                      const struct tb_math *k, size_t threads);
+void tb_optimizer_free(struct tb_optimizer *o);
+
+/* Sums the parts of the gradient, in their order, and returns its norm. */
+double tb_optimizer_gather(struct tb_optimizer *o, size_t parts, float *const *part);
+
+/* Changes the weights by the gradient gathered, whose norm is finite. */
+void tb_optimizer_step(struct tb_optimizer *o, const struct tb_settings *s, double norm,
+                       float *weights);
+
+#endif

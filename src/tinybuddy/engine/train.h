@@ -1,0 +1,43 @@
+/* The C interface to a model that learns and scores. Sizes and ids are checked by the caller. */
+#ifndef TB_TRAIN_H
+#define TB_TRAIN_H
+
+#include "layout.h"
+#include "optimizer.h"
+
+enum { TB_OK = 0, TB_NO_MEMORY = -1, TB_STOPPED = -2, TB_NOT_FINITE = -3 };
+enum { TB_WEIGHTS = 0, TB_MEAN = 1, TB_SQUARE = 2, TB_GRADIENT = 3 };
+
+struct tb_trainer;
+
+/* NULL without memory. */
+struct tb_trainer *tb_trainer_new(const struct tb_shape *shape, int32_t threads);
+void tb_trainer_free(struct tb_trainer *model);
+
+/* Copies what, dense and in the order of the model's file, into the model or out of it. */
+int tb_trainer_put(struct tb_trainer *model, int what, const float *dense);
+int tb_trainer_get(struct tb_trainer *model, int what, float *dense);
+int64_t tb_trainer_steps(const struct tb_trainer *model);
+void tb_trainer_set_steps(struct tb_trainer *model, int64_t steps);
+
+/* Learns from inputs and targets (batch, length): mean loss and gradient norm into result (2).
+ * The weights stay as they are unless TB_OK comes back: so they do when *stop, which is looked at
+ * before each sequence, is no longer 0, or when loss or norm is not finite. */
+int tb_trainer_step(struct tb_trainer *model, const int32_t *inputs, const int32_t *targets,
+                         int64_t batch, int64_t length, const struct tb_settings *settings,
+                         const volatile int32_t *stop, double *result);
+
+/* log p (batch, length) of each target. */
+int tb_trainer_score(struct tb_trainer *model, const int32_t *inputs, const int32_t *targets,
+                          int64_t batch, int64_t length, const volatile int32_t *stop,
+                          float *log_p);
+
+/* Logits (batch, length - from, V) of the positions from `from` on. */
+int tb_trainer_logits(struct tb_trainer *model, const int32_t *inputs, int64_t batch,
+                           int64_t length, int64_t from, const volatile int32_t *stop,
+                           float *logits);
+
+/* y (n) = e^x of the kernels, for the test of its error; n in whole vectors of 16. */
+void tb_exp(int64_t n, const float *x, float *y);
+
+#endif

@@ -1,0 +1,340 @@
+"""The engine behind the interfaces of `tinybuddy.backend`: scoring and learning.
+
+Everything that the C code takes for granted, sizes, types, order in memory and range of ids, is
+checked here before it is called.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+import threading
+from collections.abc import Callable, Mapping
+from ctypes import POINTER, byref, c_double, c_float, c_int, c_int32, c_int64, c_void_p
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinybuddy.config import ModelConfig, TrainConfig
+from tinybuddy.engine.library import load
+from tinybuddy.errors import TinybuddyError, UsageError
+from tinybuddy.modelfile import Weights, weight_shapes
+
+if TYPE_CHECKING:
+    from tinybuddy.backend import Ids, State, Stream
+
+# Of train.h: a return value, and the names of buffers.
+_NO_MEMORY = -1
+_WEIGHTS, _MEAN, _SQUARE, _GRADIENT = 0, 1, 2, 3
+
+# A call of fewer multiply-adds ends within 0.2 s on any core, and need not be watched for Ctrl-C.
+_SHORT = 5e8
+
+
+class _Shape(ctypes.Structure):
+    _fields_ = (
+        *((name, c_int32) for name in ("vocab", "hidden", "inner", "layers", "heads", "kv_heads")),
+        ("context", c_int32),
+        ("theta", c_float),
+        ("eps", c_float),
+    )
+
+
+class _Settings(ctypes.Structure):
+    _fields_ = tuple(
+        (name, c_double)
+        for name in ("learning_rate", "beta1", "beta2", "eps", "weight_decay", "clip")
+    )
+
+
+class EngineRunner:
+    """A model that scores text, and continues it.
+
+    Args:
+        config: shape.
+        weights: float32 arrays, as `weight_shapes` lists them.
+        threads: of the processor; the numbers do not depend on it.
+
+    Raises:
+        TinybuddyError: if the engine was not built, or the weights are not of this shape.
+        MemoryError: if there is not enough.
+    """
+
+    def __init__(self, config: ModelConfig, weights: Weights, threads: int = 1) -> None:
+        self.config = config
+        self._shapes = weight_shapes(config)
+        self._library = _declared()
+        shape = _Shape(
+            config.vocab_size,
+            config.hidden_size,
+            config.intermediate_size,
+            config.num_hidden_layers,
+            config.num_attention_heads,
+            config.num_key_value_heads,
+            config.max_position_embeddings,
+            config.rope_theta,
+            config.rms_norm_eps,
+        )
+        self._handle: int | None = self._library.tb_trainer_new(byref(shape), threads)
+        if not self._handle:
+            raise MemoryError
+        self._lock = threading.Lock()  # one call at a time: they share memory
+        self._put(_WEIGHTS, weights)
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None):
+            self._library.tb_trainer_free(self._handle)
+            self._handle = None
+
+    def stream(self, texts: int = 1) -> Stream:
+        """Begin one text, or several of equal length."""
+        from tinybuddy.engine.decoder import Decoder
+
+        return Decoder(self.config, self.weights()).stream(texts)
+
+    def weights(self) -> Weights:
+        """Copies of the weights, under transformers' names."""
+        return self._get(_WEIGHTS)
+
+    def log_likelihoods(self, inputs: Ids, targets: Ids) -> NDArray[np.float32]:
+        """Natural log-probability (B, T) of each target id after the inputs up to its place."""
+        read, wanted = self._pair(inputs, targets)
+        result = np.empty(read.shape, np.float32)
+        if len(read):
+            self._call(
+                2 * read.size,
+                self._library.tb_trainer_score,
+                _pointer(read),
+                _pointer(wanted),
+                *read.shape,
+                out=_pointer(result),
+            )
+        return result
+
+    def logits(self, inputs: Ids) -> NDArray[np.float32]:
+        """Logits (B, T, V) of the token after each position of ``inputs`` (B, T)."""
+        read = self._batch(inputs)
+        result = np.empty((*read.shape, self.config.vocab_size), np.float32)
+        if len(read):
+            self._call(
+                2 * read.size,
+                self._library.tb_trainer_logits,
+                _pointer(read),
+                *read.shape,
+                0,
+                out=_pointer(result),
+            )
+        return result
+
+    def _batch(self, ids: NDArray[Any]) -> NDArray[np.int32]:
+        """Return ids (B, T) as the C code reads them.
+
+        Raises:
+            UsageError: if they are not whole numbers of the vocabulary, or more than the context.
+        """
+        ids, context = np.asarray(ids), self.config.max_position_embeddings
+        if ids.ndim != 2 or ids.dtype.kind not in "iu":
+            raise UsageError("Token ids must be whole numbers in rows and columns.")
+        if not 1 <= ids.shape[1] <= context:
+            raise UsageError(f"{ids.shape[1]} positions do not fit the context of {context}.")
+        if ids.size and not (ids.min() >= 0 and ids.max() < self.config.vocab_size):
+            raise UsageError(f"A token id lies outside 0 to {self.config.vocab_size - 1}.")
+        return np.ascontiguousarray(ids, np.int32)
+
+    def _pair(
+        self, inputs: NDArray[Any], targets: NDArray[Any]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return both as the C code reads them; they are of one shape."""
+        read, wanted = self._batch(inputs), self._batch(targets)
+        if read.shape != wanted.shape:
+            raise UsageError(f"Inputs {read.shape} and targets {wanted.shape} differ in shape.")
+        return read, wanted
+
+    def _put(self, what: int, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+        if {name: array.shape for name, array in arrays.items()} != self._shapes or any(
+            array.dtype != np.float32 for array in arrays.values()
+        ):
+            raise TinybuddyError("The weights are not of this model's shape: check config.json.")
+        dense = np.concatenate([arrays[name].ravel() for name in self._shapes])
+        with self._lock:
+            _check(self._library.tb_trainer_put(self._handle, what, _pointer(dense)))
+
+    def _get(self, what: int) -> dict[str, NDArray[np.float32]]:
+        dense = np.empty(self.config.parameters, np.float32)
+        with self._lock:
+            _check(self._library.tb_trainer_get(self._handle, what, _pointer(dense)))
+        sizes = [math.prod(shape) for shape in self._shapes.values()]
+        parts = np.split(dense, np.cumsum(sizes)[:-1])
+        return {
+            name: part.reshape(shape).copy()
+            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
+        }
+
+    def _call(self, products: int, function: Callable[..., int], *arguments: Any, out: Any) -> int:
+        """Call the C code; Ctrl-C ends a long call before its next sequence.
+
+        Python runs what Ctrl-C stands for between its own instructions alone, so a long call is
+        made by another thread while this one waits.
+
+        Args:
+            products: with each of the parameters, roughly.
+            function: of the library.
+            arguments: what it takes after the model.
+            out: its last argument, after the flag that stops it.
+        """
+        stop = c_int32(0)
+        result: list[int] = []
+
+        def work() -> None:
+            with self._lock:
+                result.append(function(self._handle, *arguments, byref(stop), out))
+
+        main = threading.current_thread() is threading.main_thread()
+        if not main or products * self.config.parameters < _SHORT:
+            work()
+        else:
+            worker = threading.Thread(target=work)
+            worker.start()
+            try:
+                worker.join()
+            except BaseException:
+                stop.value = 1
+                worker.join()
+                raise
+        _check(result[0])
+        return result[0]
+
+
+class EngineTrainer(EngineRunner):
+    """The same, with AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101) and clipping.
+
+    Args:
+        config: shape.
+        train: settings of the optimizer, threads, and the seed of random weights.
+        weights: to begin with; None draws new ones.
+
+    Raises:
+        TinybuddyError: if the engine was not built, or the weights are not of this shape.
+        MemoryError: if there is not enough.
+    """
+
+    def __init__(self, config: ModelConfig, train: TrainConfig, weights: Weights | None) -> None:
+        if weights is None:
+            weights = random_weights(config, train.seed, train.init_std)
+        super().__init__(config, weights, train.threads)
+        self._train = train
+
+    def step(self, inputs: Ids, targets: Ids, learning_rate: float) -> tuple[float, float]:
+        """Learn from one batch (B, T); return mean loss in nats a token and gradient norm.
+
+        A loss or gradient that is not finite changes nothing, nor does a step that Ctrl-C ends.
+        """
+        read, wanted = self._pair(inputs, targets)
+        if not len(read):
+            raise UsageError("A step needs at least one sequence.")
+        train, result = self._train, (c_double * 2)()
+        clip = train.grad_clip or math.inf
+        settings = _Settings(
+            learning_rate, train.beta1, train.beta2, 1e-8, train.weight_decay, clip
+        )
+        self._call(
+            6 * read.size,
+            self._library.tb_trainer_step,
+            _pointer(read),
+            _pointer(wanted),
+            *read.shape,
+            byref(settings),
+            out=result,
+        )
+        return result[0], result[1]
+
+    def gradient(self) -> Weights:
+        """Gradient of the last step's loss, before clipping."""
+        return self._get(_GRADIENT)
+
+    def state(self) -> State:
+        """AdamW's two moments and its step count of each weight; empty before the first step."""
+        steps = self._library.tb_trainer_steps(self._handle)
+        if not steps:
+            return {}
+        count = np.array(steps, np.float32)
+        state: State = {}
+        means, squares = self._get(_MEAN), self._get(_SQUARE)
+        for name in self._shapes:
+            state[f"{name}.step"] = count.copy()
+            state[f"{name}.exp_avg"] = means[name]
+            state[f"{name}.exp_avg_sq"] = squares[name]
+        return state
+
+    def load_state(self, state: State) -> None:
+        """Put back what `state` gave.
+
+        Raises:
+            TinybuddyError: if it is of another model.
+        """
+        shapes = {
+            f"{name}.{key}": () if key == "step" else shape
+            for name, shape in self._shapes.items()
+            for key in ("step", "exp_avg", "exp_avg_sq")
+        }
+        counts = {float(a) for n, a in state.items() if n.endswith(".step") and not a.shape}
+        if (
+            {name: array.shape for name, array in state.items()} != shapes
+            or any(array.dtype != np.float32 for array in state.values())
+            or len(counts) != 1
+            or not all(count >= 1 and count.is_integer() for count in counts)
+        ):
+            raise TinybuddyError(
+                "state.safetensors is not what the optimizer of this model remembers: delete this "
+                "checkpoint and name the one before it in latest."
+            )
+        for what, key in ((_MEAN, "exp_avg"), (_SQUARE, "exp_avg_sq")):
+            self._put(what, {name: state[f"{name}.{key}"] for name in self._shapes})
+        self._library.tb_trainer_set_steps(self._handle, int(counts.pop()))
+
+
+def random_weights(config: ModelConfig, seed: int, init_std: float) -> Weights:
+    """New weights: matrices of N(0, init_std), norms of ones; a function of the seed alone."""
+    random = np.random.Generator(np.random.PCG64(seed))
+    return {
+        name: np.ones(shape, np.float32)
+        if len(shape) == 1
+        else random.standard_normal(shape, np.float32) * np.float32(init_std)
+        for name, shape in weight_shapes(config).items()
+    }
+
+
+@functools.cache
+def _declared() -> ctypes.CDLL:
+    """Return the library with its functions' types; a wrong one would read wild memory."""
+    library = load()
+    floats, ids, flag = POINTER(c_float), POINTER(c_int32), POINTER(c_int32)
+    for name, result, arguments in (
+        ("new", c_void_p, [POINTER(_Shape), c_int32]),
+        ("free", None, [c_void_p]),
+        ("put", c_int, [c_void_p, c_int, floats]),
+        ("get", c_int, [c_void_p, c_int, floats]),
+        ("steps", c_int64, [c_void_p]),
+        ("set_steps", None, [c_void_p, c_int64]),
+        (
+            "step",
+            c_int,
+            [c_void_p, ids, ids, c_int64, c_int64, POINTER(_Settings), flag, POINTER(c_double)],
+        ),
+        ("score", c_int, [c_void_p, ids, ids, c_int64, c_int64, flag, floats]),
+        ("logits", c_int, [c_void_p, ids, c_int64, c_int64, c_int64, flag, floats]),
+    ):
+        function = getattr(library, f"tb_trainer_{name}")
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+def _pointer(array: NDArray[Any]) -> Any:
+    return array.ctypes.data_as(POINTER(np.ctypeslib.as_ctypes_type(array.dtype)))
+
+
+def _check(result: int) -> None:
+    if result == _NO_MEMORY:
+        raise MemoryError

@@ -1,0 +1,405 @@
+"""The engine's training and scoring against PyTorch's, over a grid of shapes."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from ctypes import POINTER, c_float
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tinybuddy.backend import TorchTrainer, open_runner, open_trainer
+from tinybuddy.checkpoint import load_checkpoint
+from tinybuddy.config import ModelConfig, TrainConfig
+from tinybuddy.engine.library import load
+from tinybuddy.engine.trainer import EngineRunner, EngineTrainer, random_weights
+from tinybuddy.errors import TinybuddyError, UsageError
+from tinybuddy.modelfile import Weights, weight_shapes
+from tinybuddy.terminal import Watcher
+from tinybuddy.train import resume, train
+
+from ..conftest import SMALL
+
+# vocabulary, hidden, feed-forward, layers, heads, key-value heads, context, batch
+SHAPES = [
+    (1024, 48, 192, 1, 4, 2, 128, 3),  # the reference model
+    (4, 2, 1, 1, 1, 1, 1, 1),  # the smallest that there is
+    (5, 8, 3, 2, 2, 1, 7, 2),
+    (97, 20, 33, 3, 2, 2, 19, 4),
+    (259, 48, 65, 4, 8, 4, 33, 2),
+    (320, 24, 47, 2, 6, 3, 50, 9),
+    (1000, 66, 129, 2, 3, 1, 65, 2),
+    (513, 130, 255, 1, 5, 5, 130, 1),
+    (3001, 32, 64, 1, 1, 1, 40, 2),
+    (64, 272, 64, 1, 2, 2, 17, 1),  # a head of 136 numbers, more than one panel
+]
+
+
+def _config(shape: tuple[int, ...]) -> ModelConfig:
+    vocab, hidden, inner, layers, heads, kv_heads, context, _ = shape
+    return ModelConfig(vocab, hidden, inner, layers, heads, kv_heads, context)
+
+
+def _batch(config: ModelConfig, rows: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    shape = (2, rows, config.max_position_embeddings)
+    ids = random.integers(0, config.vocab_size, shape)
+    return ids[0], ids[1]
+
+
+def _weights(config: ModelConfig, std: float = 0.2) -> Weights:
+    random = np.random.default_rng(5)
+    drawn = random_weights(config, 3, std)
+    return {  # norms other than one, so that their part in the gradient shows
+        n: w if w.ndim == 2 else (w + 0.3 * random.standard_normal(w.shape)).astype(np.float32)
+        for n, w in drawn.items()
+    }
+
+
+def _relative(ours: np.ndarray, theirs: np.ndarray) -> float:
+    return float(np.linalg.norm(ours - theirs) / max(float(np.linalg.norm(theirs)), 1e-6))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_logits_losses_and_gradients_are_those_of_pytorch(shape: tuple[int, ...]) -> None:
+    config = _config(shape)
+    weights = _weights(config)
+    settings = TrainConfig(grad_clip=0.0)
+    ours, theirs = EngineTrainer(config, settings, weights), TorchTrainer(config, settings, weights)
+    inputs, targets = _batch(config, shape[-1])
+    with torch.inference_mode():
+        logits = theirs.model(torch.from_numpy(inputs)).numpy()
+    np.testing.assert_allclose(ours.logits(inputs), logits, atol=1e-4, rtol=1e-4)
+    expected = theirs.log_likelihoods(inputs, targets)
+    np.testing.assert_allclose(ours.log_likelihoods(inputs, targets), expected, atol=1e-4)
+    half = (config.max_position_embeddings + 1) // 2  # a call of another length in between
+    np.testing.assert_allclose(
+        ours.log_likelihoods(inputs[:, :half], targets[:, :half]), expected[:, :half], atol=1e-4
+    )
+
+    loss, norm = ours.step(inputs, targets, 0.0)
+    assert (loss, norm) == pytest.approx(theirs.step(inputs, targets, 0.0), rel=1e-5, abs=1e-6)
+    gradient = ours.gradient()
+    total = math.sqrt(sum(float(np.sum(g.astype(np.float64) ** 2)) for g in gradient.values()))
+    assert total == pytest.approx(norm, rel=1e-5, abs=1e-9)
+    for name, parameter in theirs._parameters.items():
+        assert parameter.grad is not None
+        assert _relative(gradient[name], parameter.grad.numpy()) < 1e-4, name
+
+
+def test_a_hundred_steps_of_adamw_are_those_of_pytorch() -> None:
+    """The same gradients, which the engine finds, go into both."""
+    config = ModelConfig(97, 16, 33, 2, 2, 1, 12)
+    settings = TrainConfig(grad_clip=1.9, weight_decay=0.1, beta2=0.95)
+    ours = EngineTrainer(config, settings, random_weights(config, 0, 0.2))
+    parameters = {n: torch.nn.Parameter(torch.from_numpy(w)) for n, w in ours.weights().items()}
+    reference = torch.optim.AdamW(
+        [
+            {"params": [p for p in parameters.values() if p.ndim == 2], "weight_decay": 0.1},
+            {"params": [p for p in parameters.values() if p.ndim == 1], "weight_decay": 0.0},
+        ],
+        betas=(0.9, 0.95),
+    )
+    clipped = 0
+    for step in range(100):
+        rate = 5e-3 * (100 - step) / 100
+        _, norm = ours.step(*_batch(config, 4, step), rate)
+        clipped += norm > 1.9
+        for name, gradient in ours.gradient().items():
+            parameters[name].grad = torch.from_numpy(gradient)
+        torch.nn.utils.clip_grad_norm_(parameters.values(), 1.9)
+        for group in reference.param_groups:
+            group["lr"] = rate
+        reference.step()
+    assert 0 < clipped < 100
+    for name, weight in ours.weights().items():
+        theirs = parameters[name].detach().numpy()
+        np.testing.assert_allclose(weight, theirs, rtol=0, atol=1e-6, err_msg=name)
+    moments = reference.state[parameters["model.norm.weight"]]
+    state = ours.state()
+    np.testing.assert_allclose(
+        state["model.norm.weight.exp_avg"], moments["exp_avg"].numpy(), atol=1e-6
+    )
+    assert state["model.norm.weight.step"] == moments["step"].item() == 100
+
+
+@pytest.mark.parametrize("rows", [1, 3, 11, 32])
+def test_any_number_of_threads_gives_the_same_bytes(rows: int) -> None:
+    config = ModelConfig(300, 24, 50, 2, 4, 2, 20)
+    found = []
+    for threads in (1, 2, 3, 7):
+        trainer = EngineTrainer(config, TrainConfig(threads=threads), None)
+        results = [trainer.step(*_batch(config, rows, step), 1e-2) for step in range(5)]
+        scores = trainer.log_likelihoods(*_batch(config, rows))
+        data = {n: w.tobytes() for n, w in (*trainer.weights().items(), *trainer.state().items())}
+        found.append((results, scores.tobytes(), data))
+    assert all(other == found[0] for other in found)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+@pytest.mark.parametrize(
+    "name", ["model.embed_tokens", "model.layers.0.mlp.up_proj", "model.layers.1.self_attn.k_proj"]
+)
+def test_a_step_that_is_not_finite_changes_nothing(value: float, name: str) -> None:
+    config = ModelConfig(50, 16, 24, 2, 2, 1, 9)
+    weights = {n: w.copy() for n, w in random_weights(config, 0, 0.2).items()}
+    trainer = EngineTrainer(config, TrainConfig(threads=2), weights)
+    inputs, targets = _batch(config, 3)
+    trainer.step(inputs, targets, 1e-3)
+    broken = {n: w.copy() for n, w in trainer.weights().items()}
+    broken[f"{name}.weight"][1:5] = value
+    state = trainer.state()
+    trainer = EngineTrainer(config, TrainConfig(threads=2), broken)
+    trainer.load_state(state)
+    loss, norm = trainer.step(inputs, targets, 1e-3)
+    assert not (math.isfinite(loss) and math.isfinite(norm))
+    for arrays, before in ((trainer.weights(), broken), (trainer.state(), state)):
+        assert {n: a.tobytes() for n, a in arrays.items()} == {
+            n: np.asarray(a).tobytes() for n, a in before.items()
+        }
+
+
+def test_ids_sizes_and_weights_that_do_not_fit_are_refused() -> None:
+    config = ModelConfig(50, 16, 24, 1, 2, 1, 9)
+    weights = random_weights(config, 0, 0.02)
+    trainer = EngineTrainer(config, TrainConfig(), weights)
+    good = np.zeros((2, 9), np.int64)
+    for bad in (
+        good - 1,
+        good + 50,
+        good + 2**32,
+        good.astype(np.float32),
+        np.zeros((2, 10), np.int64),
+        np.zeros((2, 0), np.int64),
+        np.zeros(9, np.int64),
+        np.full((2, 9), 2**63, np.uint64),
+    ):
+        for call in (
+            lambda ids: trainer.step(ids, good, 1e-3),
+            lambda ids: trainer.step(good, ids, 1e-3),
+            lambda ids: trainer.log_likelihoods(ids, good),
+            lambda ids: trainer.log_likelihoods(good, ids),
+            lambda ids: trainer.logits(ids),
+        ):
+            with pytest.raises(UsageError):
+                call(bad)
+    with pytest.raises(UsageError, match="differ in shape"):
+        trainer.step(good, good[:1], 1e-3)
+    with pytest.raises(UsageError, match="at least one"):
+        trainer.step(good[:0], good[:0], 1e-3)
+    assert trainer.log_likelihoods(good[:0], good[:0]).shape == (0, 9)
+    name = "model.layers.0.mlp.down_proj.weight"
+    for array in (weights[name][:-1], weights[name].astype(np.float64), weights[name].T):
+        with pytest.raises(TinybuddyError, match="shape"):
+            EngineRunner(config, {**weights, name: array})
+    with pytest.raises(TinybuddyError, match="shape"):
+        EngineRunner(config, {n: w for n, w in weights.items() if n != name})
+
+
+def test_views_in_any_order_of_memory_are_read_right() -> None:
+    config = ModelConfig(50, 16, 24, 1, 2, 1, 9)
+    weights = random_weights(config, 0, 0.2)
+    turned = {n: np.asfortranarray(w) for n, w in weights.items()}
+    inputs, targets = _batch(config, 6)
+    expected = EngineRunner(config, weights).log_likelihoods(inputs, targets)
+    found = EngineRunner(config, turned).log_likelihoods(
+        np.asfortranarray(inputs)[::2], targets[::2].astype(np.uint16)
+    )
+    assert found.tobytes() == expected[::2].tobytes()
+
+
+def test_a_state_goes_from_one_back_end_to_the_other() -> None:
+    config = ModelConfig(60, 16, 24, 2, 2, 1, 9)
+    settings = TrainConfig()
+    batches = [_batch(config, 4, step) for step in range(6)]
+    for first, second in ((EngineTrainer, TorchTrainer), (TorchTrainer, EngineTrainer)):
+        one = first(config, settings, random_weights(config, 0, 0.2))
+        for inputs, targets in batches[:3]:
+            one.step(inputs, targets, 1e-3)
+        other = second(config, settings, one.weights())
+        other.load_state(one.state())
+        assert {n: a.tobytes() for n, a in other.state().items()} == {
+            n: a.tobytes() for n, a in one.state().items()
+        }
+        for inputs, targets in batches[3:]:
+            one.step(inputs, targets, 1e-3)
+            other.step(inputs, targets, 1e-3)
+        for name, weight in one.weights().items():
+            np.testing.assert_allclose(other.weights()[name], weight, atol=2e-5)
+
+
+def test_a_state_of_another_model_is_refused() -> None:
+    config = ModelConfig(60, 16, 24, 1, 2, 1, 9)
+    trainer = EngineTrainer(config, TrainConfig(), None)
+    assert trainer.state() == {}
+    trainer.step(*_batch(config, 2), 1e-3)
+    state = trainer.state()
+    name = "model.norm.weight"
+    for change in (
+        {f"{name}.exp_avg": np.zeros(17, np.float32)},
+        {f"{name}.exp_avg_sq": np.zeros(16, np.float64)},
+        {f"{name}.step": np.array(2, np.float32)},  # not that of the others
+        {"more": np.zeros(1, np.float32)},
+    ):
+        with pytest.raises(TinybuddyError, match="delete this checkpoint"):
+            trainer.load_state(state | change)
+    for count in (0.0, 0.5, -1.0, math.nan, math.inf):
+        steps = {n: np.array(count, np.float32) for n in state if n.endswith(".step")}
+        with pytest.raises(TinybuddyError, match="delete this checkpoint"):
+            trainer.load_state(state | steps)
+
+
+def test_new_weights_are_those_of_the_seed() -> None:
+    config = ModelConfig()
+    first, again, other = (random_weights(config, seed, 0.02) for seed in (0, 0, 1))
+    assert {n: w.shape for n, w in first.items()} == weight_shapes(config)
+    name = "model.embed_tokens.weight"
+    assert first[name].tobytes() == again[name].tobytes() != other[name].tobytes()
+    assert first[name].std() == pytest.approx(0.02, rel=0.02)
+    assert (first["model.norm.weight"] == 1).all()
+
+
+def test_the_exponential_keeps_its_bound() -> None:
+    function = load().tb_exp
+    function.argtypes, function.restype = [ctypes.c_int64, *[POINTER(c_float)] * 2], None
+    x = np.linspace(-87, 88, 1 << 21, dtype=np.float32)
+    y = np.empty_like(x)
+    function(len(x), x.ctypes.data_as(POINTER(c_float)), y.ctypes.data_as(POINTER(c_float)))
+    assert np.abs(y / np.exp(x.astype(np.float64)) - 1).max() < 2e-7
+    x[:4] = [np.nan, -np.inf, 0, -1000]
+    function(16, x.ctypes.data_as(POINTER(c_float)), y.ctypes.data_as(POINTER(c_float)))
+    assert np.isnan(y[0])
+    assert 0 <= y[1] == y[3] < 1e-37
+    assert y[2] == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
+def test_ctrl_c_ends_a_long_call_and_changes_nothing() -> None:
+    config = ModelConfig(1024, 96, 384, 4, 4, 2, 128)
+    trainer = EngineTrainer(config, TrainConfig(threads=2), None)
+    before = {n: w.tobytes() for n, w in trainer.weights().items()}
+    inputs, targets = _batch(config, 4000)  # minutes
+    sent: list[float] = []
+
+    def interrupt() -> None:
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    calls: list[Callable[[], object]] = [
+        lambda: trainer.step(inputs, targets, 1e-3),
+        lambda: trainer.log_likelihoods(inputs, targets),
+    ]
+    for call in calls:
+        timer = threading.Timer(0.3, interrupt)
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            call()
+        assert time.monotonic() - sent.pop() < 0.2
+        timer.join()
+    assert {n: w.tobytes() for n, w in trainer.weights().items()} == before
+    assert trainer.state() == {}
+
+
+def test_a_run_resumes_to_the_same_bytes(story_file: Path, tmp_path: Path) -> None:
+    settings = SMALL | {"backend": "engine"}
+    whole = train("card", data=story_file, out=tmp_path / "a", watcher=Watcher(), **settings)
+
+    class Stopping(Watcher):
+        def stepped(self, step: int, *rest: object) -> None:
+            if step == 6:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    part = {"data": story_file, "out": tmp_path / "b", "watcher": Stopping(), "threads": 2}
+    with pytest.raises(KeyboardInterrupt):
+        train("card", **part, **settings)
+    stopped = load_checkpoint(tmp_path / "b")
+    assert stopped is not None
+    assert stopped.step == 6
+    resumed = resume(tmp_path / "b", Watcher())
+    assert resumed.result["bits_per_byte"] == whole.result["bits_per_byte"]
+    name = "checkpoints/000012/model.safetensors"
+    assert (whole.path / name).read_bytes() == (resumed.path / name).read_bytes()
+    assert whole.metrics[-1]["bits_per_byte"] < whole.metrics[0]["bits_per_byte"]
+
+
+def test_the_back_end_is_chosen_and_checked() -> None:
+    config = ModelConfig(60, 16, 24, 1, 2, 1, 9)
+    settings = TrainConfig(backend="engine")
+    weights = random_weights(config, 0, 0.02)
+    assert isinstance(open_trainer(config, settings, None), EngineTrainer)
+    assert isinstance(open_trainer(config, TrainConfig(), None), TorchTrainer)
+    assert isinstance(open_runner(config, weights, backend="engine"), EngineRunner)
+    with pytest.raises(TinybuddyError, match="use --backend torch for cuda"):
+        open_trainer(config, replace(settings, device="cuda"), None)
+
+
+def test_a_missing_library_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tinybuddy.engine.library.LIBRARY", tmp_path / "none.so")
+    load.cache_clear()
+    with pytest.raises(TinybuddyError, match="was not built: reinstall"):
+        load()
+    (tmp_path / "none.so").write_bytes(b"no library")
+    with pytest.raises(TinybuddyError, match="cannot be loaded"):
+        load()
+    load.cache_clear()
+
+
+@pytest.mark.parametrize("kernels", ["avx2", "baseline"])
+def test_slower_processors_compute_the_same(kernels: str, tmp_path: Path) -> None:
+    """Other instructions, in a process of its own, against this process's."""
+    code = """
+import sys, numpy as np
+from tinybuddy.config import ModelConfig, TrainConfig
+from tinybuddy.engine.trainer import EngineTrainer
+for number, shape in enumerate([(97, 20, 33, 3, 2, 2, 19), (1024, 48, 192, 1, 4, 2, 128)]):
+    config = ModelConfig(*shape)
+    trainer = EngineTrainer(config, TrainConfig(init_std=0.2), None)
+    ids = np.random.default_rng(1).integers(0, config.vocab_size, (2, 4, shape[-1]))
+    trainer.step(ids[0], ids[1], 0.0)
+    np.savez(f"{sys.argv[1]}-{number}.npz", **trainer.gradient())
+"""
+    for name, environment in (("wide", {}), ("narrow", {"TINYBUDDY_KERNELS": kernels})):
+        subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / name)],
+            env=os.environ | environment,
+            check=True,
+        )
+    for number in (0, 1):
+        wide, narrow = (np.load(tmp_path / f"{n}-{number}.npz") for n in ("wide", "narrow"))
+        for name in wide.files:
+            assert _relative(narrow[name], wide[name]) < 1e-4, name
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not shutil.which("gcc"), reason="needs gcc's sanitizers"
+)
+def test_sanitizers_find_nothing(tmp_path: Path) -> None:
+    """All the C code of training, under AddressSanitizer and UndefinedBehaviorSanitizer."""
+    from tinybuddy.engine.build import FOLDER
+
+    main = Path(__file__).with_name("train_main.c")
+    names = ("kernels", "dispatch", "forward", "backward", "layout", "optimizer", "threads")
+    sources = [str(FOLDER / f"{name}.c") for name in (*names, "train")]
+    flags = ["-std=c11", "-O1", "-g", "-march=native", f"-I{FOLDER}"]
+    flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    program = tmp_path / "train"
+    libraries = ["-lm", "-pthread"]
+    subprocess.run(["gcc", *flags, str(main), *sources, "-o", str(program), *libraries], check=True)
+    for shape in SHAPES:
+        done = subprocess.run(
+            [str(program), *map(str, shape)], capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, f"{shape}: {done.stderr[-3000:]}"
+        assert done.stdout.startswith("loss ")
