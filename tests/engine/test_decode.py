@@ -388,19 +388,22 @@ def test_a_flag_stops_it(card: Decoder, library: ctypes.CDLL):
     assert result == 0 and story.new_ids() == []
 
 
-SANITIZED = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fwrapv"]
+SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="the sanitizers' runtime is found by cc on Unix")
-@pytest.mark.parametrize("kernels", KERNELS)
-def test_sanitizers_find_nothing(kernels: str, tmp_path: Path):
+@pytest.fixture(scope="session")
+def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smoke program, compiled once: with sanitizers that takes most of a minute."""
     main = Path(__file__).with_name("smoke_decode.c")
-    flags = [*SANITIZED, "-O1", "-I", str(ENGINE), str(main)]
+    program = tmp_path_factory.mktemp("sanitized") / "smoke"
     try:
-        program = compile_c(tmp_path / "smoke", *flags)
+        return compile_c(program, *SANITIZED, "-O1", "-I", str(ENGINE), str(main))
     except subprocess.CalledProcessError:
         pytest.skip("this compiler has no sanitizers")
-    done = subprocess.run(
-        [program], env=os.environ | {"TINYBUDDY_KERNELS": kernels}, capture_output=True, text=True
-    )
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_sanitizers_find_nothing(kernels: str, sanitized: Path):
+    environment = os.environ | {"TINYBUDDY_KERNELS": kernels}
+    done = subprocess.run([sanitized], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -196,16 +196,18 @@ static int32_t draw_among_some(const float *logits, int32_t vocab, const tb_samp
     }
     double running = 0.0;
     total = 0.0;
-    for (int32_t id = 0; id < vocab; id++) {
+    for (int32_t id = 0; id < vocab; id++) { /* most are 0: to add them too would wait for each */
+        if (weights[id] == 0.0) continue;
         if (weights[id] < how->min_p) weights[id] = 0.0;
         total += weights[id];
     }
     double target = target_of(tb_random_next(random) / 4294967296.0, total);
     int32_t last = 0;
     for (int32_t id = 0; id < vocab; id++) {
+        if (weights[id] == 0.0) continue;
         running += weights[id];
         if (running > target) return id;
-        if (weights[id] > 0) last = id;
+        last = id;
     }
     return last;
 }
