@@ -7,7 +7,9 @@
 #include "kernels.h"
 
 #include <math.h>
-#include <string.h>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 #ifndef TB_KERNELS
 #define TB_KERNELS tb_math_baseline
@@ -40,24 +42,52 @@ INLINE vec all(float x) {
     return x - (vec){0};
 }
 
+/* Four chains, since each addition waits for the one before it. */
 INLINE float sum(vec x) {
-    float total = 0;
-    for (int i = 0; i < LANES; i++)
-        total += x[i];
-    return total;
+    float a = 0, b = 0, c = 0, d = 0;
+    for (int i = 0; i < LANES; i += 4) {
+        a += x[i];
+        b += x[i + 1];
+        c += x[i + 2];
+        d += x[i + 3];
+    }
+    return (a + b) + (c + d);
 }
 
-INLINE vec choose(bits mask, vec yes, vec no) {
-    return (vec)((mask & (bits)yes) | (~mask & (bits)no));
+/* The larger or smaller of both; x where x is NaN. */
+INLINE vec at_least(vec low, vec x) {
+#if defined(__AVX512F__)
+    return (vec)_mm512_max_ps((__m512)low, (__m512)x); /* one instruction instead of three */
+#else
+    bits below = (bits)(x < low);
+    return (vec)((below & (bits)low) | (~below & (bits)x));
+#endif
+}
+
+INLINE vec at_most(vec high, vec x) {
+#if defined(__AVX512F__)
+    return (vec)_mm512_min_ps((__m512)high, (__m512)x);
+#else
+    bits above = (bits)(x > high);
+    return (vec)((above & (bits)high) | (~above & (bits)x));
+#endif
+}
+
+/* x in the columns before end, value from there on; x begins at column j. */
+INLINE vec before(size_t end, size_t j, vec x, float value) {
+    bits column;
+    for (uint32_t i = 0; i < LANES; i++)
+        column[i] = i;
+    bits inside = (bits)(column < (uint32_t)(end - j));
+    return j + LANES <= end ? x : (vec)((inside & (bits)x) | (~inside & (bits)all(value)));
 }
 
 /* e^x with a relative error below 2e-7 (tests/engine measures it) between -87 and 88; what lies
- * outside counts as -87.3 or 88.3. NaN comes through: comparisons with it choose x itself.
+ * outside counts as -87.3 or 88.3. NaN comes through.
  * e^x = 2^n e^r, n the nearest whole number to x / ln 2, r in two pieces so that it stays exact;
  * the polynomial is that of Cephes. */
 INLINE vec vexp(vec x) {
-    x = choose((bits)(x < -87.3f), all(-87.3f), x);
-    x = choose((bits)(x > 88.3f), all(88.3f), x);
+    x = at_most(all(88.3f), at_least(all(-87.3f), x));
     vec shifted = x * 1.44269504f + 12582912.0f; /* 1.5 * 2^23: the low bits become n */
     vec n = shifted - 12582912.0f;
     vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
@@ -119,33 +149,44 @@ INLINE void panel(const int rows, const int vecs, size_t m, size_t k, const floa
 
 enum { DEPTH = 128 }; /* rows of b at a time: 128 x 48 numbers are 24 KB, which the first cache holds */
 
+/* At most HEIGHT rows. */
+static void block(size_t m, size_t n, size_t k, const float *a, size_t a_row, size_t a_col,
+                  const float *b, size_t b_row, float *c, size_t c_row, int add) {
+    size_t j = 0;
+#if defined(__AVX512F__)
+    while (n - j >= 48 && n - j != 64) { /* 64 are better two panels of 32 than 48 and 16 */
+        panel(8, 3, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
+        j += 48;
+    }
+    for (; n - j >= 32; j += 32)
+        panel(12, 2, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
+    for (; j < n; j += 16)
+        panel(16, 1, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
+#elif defined(__AVX__)
+    for (; j < n; j += 16)
+        panel(6, 2, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
+#elif defined(__aarch64__)
+    for (; j < n; j += 16) /* 32 registers of 4 lanes */
+        panel(6, 4, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
+#else
+    for (; j < n; j += 8) /* 16 registers of 4 lanes */
+        panel(6, 2, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
+#endif
+}
+
+/* Rows of c at a time. A panel of c 64 rows high lies on as many pages of memory, which with those
+ * of b are more than the 64 that the processor finds at once. */
+enum { HEIGHT = 24 };
+
 static void matmul(size_t m, size_t n, size_t k, const float *a, size_t a_row, size_t a_col,
                    const float *b, size_t b_row, float *c, size_t c_row, int add) {
     n = tb_round(n);
+    size_t height = n > 512 ? HEIGHT : m;
     for (size_t from = 0; from == 0 || from < k; from += DEPTH) {
         size_t depth = k - from < DEPTH ? k - from : DEPTH;
-        const float *a_from = a + from * a_col, *b_from = b + from * b_row;
-        int more = add || from;
-        size_t j = 0;
-#if defined(__AVX512F__)
-        while (n - j >= 48 && n - j != 64) { /* 64 are better two panels of 32 than 48 and 16 */
-            panel(8, 3, m, depth, a_from, a_row, a_col, b_from + j, b_row, c + j, c_row, more);
-            j += 48;
-        }
-        for (; n - j >= 32; j += 32)
-            panel(12, 2, m, depth, a_from, a_row, a_col, b_from + j, b_row, c + j, c_row, more);
-        for (; j < n; j += 16)
-            panel(16, 1, m, depth, a_from, a_row, a_col, b_from + j, b_row, c + j, c_row, more);
-#elif defined(__AVX__)
-        for (; j < n; j += 16)
-            panel(6, 2, m, depth, a_from, a_row, a_col, b_from + j, b_row, c + j, c_row, more);
-#elif defined(__aarch64__)
-        for (; j < n; j += 16) /* 32 registers of 4 lanes */
-            panel(6, 4, m, depth, a_from, a_row, a_col, b_from + j, b_row, c + j, c_row, more);
-#else
-        for (; j < n; j += 8) /* 16 registers of 4 lanes */
-            panel(6, 2, m, depth, a_from, a_row, a_col, b_from + j, b_row, c + j, c_row, more);
-#endif
+        for (size_t i = 0; i < m; i += height)
+            block(m - i < height ? m - i : height, n, depth, a + i * a_row + from * a_col, a_row,
+                  a_col, b + from * b_row, b_row, c + i * c_row, c_row, add || from);
     }
 }
 
@@ -199,17 +240,18 @@ static void swiglu_back(size_t t, size_t f, const float *gu, size_t gu_row, cons
         }
 }
 
-/* Largest of n numbers in whole vectors; NaN is passed over, and found again by who subtracts. */
-INLINE float largest(const float *x, size_t n) {
-    vec best = all(-INFINITY);
-    for (size_t j = 0; j < n; j += LANES) {
-        vec y = load(x + j);
-        best = choose((bits)(y > best), y, best);
+/* The largest lane; NaN is passed over, and found again by who subtracts. */
+INLINE float across(vec best) {
+    float a = best[0], b = best[1], c = best[2], d = best[3];
+    for (int i = 4; i < LANES; i += 4) {
+        a = best[i] > a ? best[i] : a;
+        b = best[i + 1] > b ? best[i + 1] : b;
+        c = best[i + 2] > c ? best[i + 2] : c;
+        d = best[i + 3] > d ? best[i + 3] : d;
     }
-    float most = best[0];
-    for (int i = 1; i < LANES; i++)
-        most = best[i] > most ? best[i] : most;
-    return most;
+    a = b > a ? b : a;
+    c = d > c ? d : c;
+    return c > a ? c : a;
 }
 
 INLINE void fill(float *x, size_t from, size_t to, float value) {
@@ -221,20 +263,22 @@ static void causal_softmax(size_t t, size_t first, size_t n, float scale, float 
                            float *log_sum) {
     n = tb_round(n);
     for (size_t i = 0; i < t; i++, s += s_row) {
-        size_t seen = first + i + 1, whole = tb_round(seen);
-        fill(s, seen, whole, -INFINITY);
-        float most = largest(s, whole) * scale;
-        vec total = {0};
-        for (size_t j = 0; j < whole; j += LANES) {
-            vec p = vexp(load(s + j) * scale - most);
+        size_t seen = first + i + 1, j = 0;
+        vec best = all(-INFINITY), total = {0};
+        for (; j < seen; j += LANES)
+            best = at_least(before(seen, j, load(s + j), -INFINITY), best);
+        float most = across(best) * scale;
+        for (j = 0; j < seen; j += LANES) {
+            vec p = before(seen, j, vexp(load(s + j) * scale - most), 0.0f);
             store(s + j, p);
             total += p;
         }
-        float all_of_it = sum(total);
-        log_sum[i] = most + logf(all_of_it);
-        for (size_t j = 0; j < whole; j += LANES)
-            store(s + j, load(s + j) / all_of_it);
-        fill(s, seen, n, 0.0f);
+        float whole = sum(total), share = 1.0f / whole;
+        log_sum[i] = most + logf(whole);
+        for (j = 0; j < seen; j += LANES)
+            store(s + j, load(s + j) * share);
+        for (; j < n; j += LANES)
+            store(s + j, (vec){0});
     }
 }
 
@@ -242,14 +286,17 @@ static void causal_softmax_back(size_t t, size_t first, size_t n, float scale, f
                                 size_t s_row, const float *log_sum, const float *delta) {
     n = tb_round(n);
     for (size_t i = 0; i < t; i++, s += s_row, dp += s_row) {
-        size_t seen = first + i + 1, whole = tb_round(seen);
-        for (size_t j = 0; j < whole; j += LANES) {
+        size_t seen = first + i + 1, j = 0;
+        for (; j < seen; j += LANES) {
             vec p = vexp(load(s + j) * scale - log_sum[i]);
-            store(s + j, p);
-            store(dp + j, p * (load(dp + j) - delta[i]) * scale);
+            vec ds = p * (load(dp + j) - delta[i]) * scale;
+            store(s + j, before(seen, j, p, 0.0f));
+            store(dp + j, before(seen, j, ds, 0.0f));
         }
-        fill(s, seen, n, 0.0f);
-        fill(dp, seen, n, 0.0f);
+        for (; j < n; j += LANES) {
+            store(s + j, (vec){0});
+            store(dp + j, (vec){0});
+        }
     }
 }
 
@@ -258,8 +305,11 @@ static void cross_entropy(size_t t, size_t v, float *logits, size_t row, const i
     size_t n = tb_round(v);
     for (size_t i = 0; i < t; i++, logits += row) {
         fill(logits, v, n, -INFINITY);
-        float most = largest(logits, n), target = logits[targets[i]];
-        vec total = {0};
+        float target = logits[targets[i]];
+        vec best = all(-INFINITY), total = {0};
+        for (size_t j = 0; j < n; j += LANES)
+            best = at_least(load(logits + j), best);
+        float most = across(best);
         for (size_t j = 0; j < n; j += LANES) {
             vec p = vexp(load(logits + j) - most);
             store(logits + j, p);

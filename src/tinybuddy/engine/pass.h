@@ -36,7 +36,7 @@ struct tb_pass {
     float *memory;
 };
 
-enum { TB_ATTENTION_ROWS = 16 }; /* rows of scores at a time; the last of them bounds the columns */
+enum { TB_ATTENTION_ROWS = 32 }; /* rows of scores at a time; the last of them bounds the columns */
 
 /* 0, or -1 without memory. */
 int tb_pass_make(struct tb_pass *p, const struct tb_layout *l, const struct tb_math *k,
