@@ -585,8 +585,9 @@ int tb_generate(const tb_model *m, tb_scratch *s, int32_t count, tb_story *const
     for (int32_t i = 0; i < count; i++) {
         tb_story *story = stories[i];
         if (story->count < 1 || story->start < 0 || story->fed < 0 || story->marked < 0 ||
-            story->start + (int64_t)story->fed > story->count)
-            return TB_BAD_TOKEN;
+            story->start + (int64_t)story->fed > story->count || story->marked > story->count ||
+            (story->fed && story->fed != story->stream->length))
+            return TB_BAD_STORY;
         if (story->count >= story->limit) story->ended = 1;
         for (int32_t j = story->start + story->fed; j < story->count; j++)
             if (!in_range(story->ids[j], 0, m->config.vocab_size - 1)) return TB_BAD_TOKEN;
