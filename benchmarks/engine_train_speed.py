@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 import tinybuddy
+from tinybuddy.backend import random_weights
 from tinybuddy.config import ModelConfig, TrainConfig
 from tinybuddy.engine.library import load
 from tinybuddy.engine.trainer import EngineTrainer
@@ -37,7 +38,10 @@ def batches() -> list[tuple[np.ndarray, np.ndarray]]:
 
 def engine(threads: int) -> Callable[[int], None]:
     """Return what trains the engine for a number of steps."""
-    trainer, data = EngineTrainer(CONFIG, replace(TRAIN, threads=threads), None), batches()
+    trainer, data = (
+        EngineTrainer(CONFIG, replace(TRAIN, threads=threads), random_weights(CONFIG, 0, 0.02)),
+        batches(),
+    )
 
     def run(steps: int) -> None:
         for step in range(steps):

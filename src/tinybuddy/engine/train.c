@@ -18,6 +18,7 @@ enum {
 struct tb_trainer {
     struct tb_layout layout;
     size_t threads;
+    int muon;
     float *weights, *turned, *rope;
     int turned_is_old;
     struct tb_pass passes[MOST_THREADS]; /* made when a thread first needs one */
@@ -40,11 +41,12 @@ static void fill_rope(float *rope, const struct tb_layout *l) {
         }
 }
 
-struct tb_trainer *tb_trainer_new(const struct tb_shape *shape, int32_t threads) {
+struct tb_trainer *tb_trainer_new(const struct tb_shape *shape, int32_t threads, int32_t muon) {
     struct tb_trainer *m = calloc(1, sizeof *m);
     if (!m)
         return NULL;
     m->threads = threads < 1 ? 1 : threads < MOST_THREADS ? (size_t)threads : MOST_THREADS;
+    m->muon = muon;
     if (tb_layout_make(&m->layout, shape) == 0) {
         m->weights = calloc(m->layout.size, sizeof(float));
         m->turned = calloc(m->layout.turned_size, sizeof(float));
@@ -77,7 +79,7 @@ void tb_trainer_free(struct tb_trainer *m) {
 static int begin_learning(struct tb_trainer *m) {
     if (m->learns)
         return TB_OK;
-    if (tb_optimizer_make(&m->optimizer, &m->layout, m->threads) != 0)
+    if (tb_optimizer_make(&m->optimizer, &m->layout, m->threads, m->muon) != 0)
         return TB_NO_MEMORY;
     m->learns = 1;
     return TB_OK;

@@ -6,12 +6,13 @@
 #include "optimizer.h"
 
 enum { TB_OK = 0, TB_NO_MEMORY = -1, TB_STOPPED = -2, TB_NOT_FINITE = -3 };
+/* The mean of a matrix that Muon learns is its momentum; it has no square. */
 enum { TB_WEIGHTS = 0, TB_MEAN = 1, TB_SQUARE = 2, TB_GRADIENT = 3 };
 
 struct tb_trainer;
 
-/* NULL without memory. */
-struct tb_trainer *tb_trainer_new(const struct tb_shape *shape, int32_t threads);
+/* NULL without memory. With muon it learns the matrices within the blocks, else AdamW all. */
+struct tb_trainer *tb_trainer_new(const struct tb_shape *shape, int32_t threads, int32_t muon);
 void tb_trainer_free(struct tb_trainer *model);
 
 /* Copies what, dense and in the order of the model's file, into the model or out of it. */
