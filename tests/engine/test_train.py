@@ -335,11 +335,18 @@ def test_the_exponential_keeps_its_bound() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
-def test_ctrl_c_ends_a_long_call_and_changes_nothing() -> None:
-    config = ModelConfig(1024, 96, 384, 4, 4, 2, 128)
+@pytest.mark.parametrize(
+    ("config", "rows"),
+    [  # many sequences, and few that take half a second each
+        (ModelConfig(1024, 96, 384, 4, 4, 2, 128), 4000),
+        (ModelConfig(1024, 256, 1024, 8, 4, 2, 512), 200),
+    ],
+    ids=["many", "long"],
+)
+def test_ctrl_c_ends_a_long_call_and_changes_nothing(config: ModelConfig, rows: int) -> None:
     trainer = EngineTrainer(config, TrainConfig(threads=2), random_weights(config, 0, 0.02))
     before = {n: w.tobytes() for n, w in trainer.weights().items()}
-    inputs, targets = _batch(config, 4000)  # minutes
+    inputs, targets = _batch(config, rows)
     sent: list[float] = []
 
     def interrupt() -> None:
@@ -359,6 +366,25 @@ def test_ctrl_c_ends_a_long_call_and_changes_nothing() -> None:
         timer.join()
     assert {n: w.tobytes() for n, w in trainer.weights().items()} == before
     assert trainer.state() == {}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
+def test_a_step_that_ctrl_c_cannot_stop_any_more_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a short step Python learns of Ctrl-C when it is done; then it comes after the return."""
+    config = ModelConfig(60, 16, 24, 1, 2, 1, 9)
+    trainer = EngineTrainer(config, TrainConfig(), random_weights(config, 0, 0.02))
+    call = trainer._call
+
+    def interrupted(*arguments: object, out: object) -> int:
+        call(*arguments, out=out)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer, "_call", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        loss, _ = trainer.step(*_batch(config, 2), 1e-3)
+        time.sleep(1)
+    assert math.isfinite(loss)
+    assert trainer._library.tb_trainer_steps(trainer._handle) == 1
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])

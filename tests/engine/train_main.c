@@ -43,7 +43,7 @@ int main(int count, char **words) {
         for (int64_t t = length > 2 ? length / 2 : length; t <= length; t += length / 2 + 1)
             if (tb_trainer_score(model, inputs, targets, batch, t, &stop, scores) != TB_OK)
                 return 1;
-        for (int step = 0; step < 3; step++)
+        for (int step = 0; step < 2; step++)
             if (tb_trainer_step(model, inputs, targets, batch, length, &settings, &stop, result) !=
                 TB_OK)
                 return 1;

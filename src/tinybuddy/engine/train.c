@@ -153,10 +153,16 @@ static struct tb_weights current(struct tb_trainer *m) {
     return (struct tb_weights){m->weights, m->turned, m->rope};
 }
 
+static struct tb_pass *pass_of(const struct job *job, size_t thread) {
+    struct tb_pass *p = &job->m->passes[thread];
+    p->stop = job->stop;
+    return p;
+}
+
 /* Sequences task * batch / parts and on, into the gradient of this part. */
 static void learn_part(void *context, size_t thread, size_t task) {
     struct job *job = context;
-    struct tb_pass *p = &job->m->passes[thread];
+    struct tb_pass *p = pass_of(job, thread);
     float scale = (float)(1.0 / ((double)job->batch * (double)job->length));
     double loss = 0;
     memset(job->m->part[task], 0, job->m->layout.size * sizeof(float));
@@ -190,7 +196,7 @@ int tb_trainer_step(struct tb_trainer *m, const int32_t *inputs, const int32_t *
                       .batch = (size_t)batch, .length = (size_t)length, .parts = parts,
                       .stop = stop};
     tb_spread(threads, parts, learn_part, &job);
-    if (*stop)
+    if (*stop) /* the last look: from here on the step is done */
         return TB_STOPPED;
     double loss = 0;
     for (size_t i = 0; i < parts; i++)
@@ -206,7 +212,7 @@ int tb_trainer_step(struct tb_trainer *m, const int32_t *inputs, const int32_t *
 
 static void score_sequence(void *context, size_t thread, size_t task) {
     struct job *job = context;
-    struct tb_pass *p = &job->m->passes[thread];
+    struct tb_pass *p = pass_of(job, thread);
     if (*job->stop)
         return;
     tb_forward(p, &job->weights, job->inputs + task * job->length, job->length);
@@ -217,7 +223,7 @@ static void score_sequence(void *context, size_t thread, size_t task) {
 
 static void logits_of_sequence(void *context, size_t thread, size_t task) {
     struct job *job = context;
-    struct tb_pass *p = &job->m->passes[thread];
+    struct tb_pass *p = pass_of(job, thread);
     size_t v = (size_t)job->m->layout.shape.vocab;
     float *out = job->out + task * (job->length - job->from) * v;
     if (*job->stop)

@@ -22,8 +22,9 @@ int64_t tb_trainer_steps(const struct tb_trainer *model);
 void tb_trainer_set_steps(struct tb_trainer *model, int64_t steps);
 
 /* Learns from inputs and targets (batch, length): mean loss and gradient norm into result (2).
- * The weights stay as they are unless TB_OK comes back: so they do when *stop, which is looked at
- * before each sequence, is no longer 0, or when loss or norm is not finite. */
+ * The weights change if and only if TB_OK comes back: they stay as they are when loss or norm is
+ * not finite, and when *stop is no longer 0, which is looked at before each product of matrices up
+ * to the update. */
 int tb_trainer_step(struct tb_trainer *model, const int32_t *inputs, const int32_t *targets,
                     int64_t batch, int64_t length, const struct tb_settings *settings,
                     const volatile int32_t *stop, double *result);
