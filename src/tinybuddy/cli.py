@@ -105,7 +105,7 @@ def _add_train(verbs: Any) -> None:
     verb.add_argument("--steps", type=int, metavar="N", help="optimizer steps")
     verb.add_argument("--threads", type=int, metavar="N", help="default: the recipe's, 1")
     verb.add_argument("--device", choices=("cpu", "cuda", "mps"), help="default: cpu")
-    verb.add_argument("--backend", choices=("engine", "torch"), help="default: torch")
+    verb.add_argument("--backend", choices=("engine", "torch"), help="default: engine")
     verb.add_argument(
         "--from", dest="from_model", metavar="MODEL", help="go on from a trained model"
     )
@@ -177,6 +177,7 @@ def _add_generate(verbs: Any) -> None:
     verb.add_argument("--seed", type=int, default=0, metavar="S", help="default: 0")
     verb.add_argument("--stop", metavar="TEXT", help="end before this text")
     verb.add_argument("--n", type=int, default=1, metavar="K", help="stories, seeds S, S+1, ...")
+    _add_backend(verb)
 
 
 def _generate(options: argparse.Namespace) -> None:
@@ -190,15 +191,11 @@ def _generate(options: argparse.Namespace) -> None:
     settings = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
     SampleConfig.from_mapping(settings)  # wrong usage is said before anything is loaded
     prompt = _read_prompt(options.prompt)
-    import logging
-
     from tinybuddy.generate import load
 
+    model = load(options.model, backend=options.backend)
     notes: list[str] = []  # told after the story, so that they do not stand in the middle of it
-    handler = logging.Handler()
-    handler.emit = lambda record: notes.append(record.getMessage())  # type: ignore[method-assign]
-    logging.getLogger("tinybuddy").addHandler(handler)
-    model = load(options.model)
+    model.on_note = notes.append
     if options.max_new_tokens is not None:
         settings["max_new_tokens"] = options.max_new_tokens
     stories = []
@@ -264,6 +261,13 @@ def _add_evaluate(verbs: Any) -> None:
     )
     verb.add_argument("--blimp", metavar="FOLDER", help="score its .jsonl files of BLiMP, too")
     verb.add_argument("--threads", type=int, default=1, metavar="N", help="default: 1")
+    _add_backend(verb)
+
+
+def _add_backend(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--backend", choices=("engine", "torch"), default="engine", help="default: engine"
+    )
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -282,6 +286,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             with_controls=options.controls or bool(options.report and options.data),
             blimp=options.blimp,
             threads=options.threads,
+            backend=options.backend,
             on_progress=watcher.working,
         )
     if options.json:

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 
-from tinybuddy.backend import TorchTrainer, open_runner, open_trainer
+from tinybuddy.backend import NativeRunner, TorchTrainer, open_runner, open_trainer
 from tinybuddy.checkpoint import load_checkpoint
 from tinybuddy.config import ModelConfig, TrainConfig
 from tinybuddy.engine.library import load
@@ -340,7 +340,7 @@ def test_the_back_end_is_chosen_and_checked() -> None:
     weights = random_weights(config, 0, 0.02)
     assert isinstance(open_trainer(config, settings, None), EngineTrainer)
     assert isinstance(open_trainer(config, TrainConfig(), None), TorchTrainer)
-    assert isinstance(open_runner(config, weights, backend="engine"), EngineRunner)
+    assert isinstance(open_runner(config, weights), NativeRunner)
     with pytest.raises(TinybuddyError, match="use --backend torch for cuda"):
         open_trainer(config, replace(settings, device="cuda"), None)
 
