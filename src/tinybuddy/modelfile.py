@@ -37,7 +37,7 @@ class StoredWeights(Mapping[str, "NDArray[np.float32]"]):
         buffers: float32 numbers of each name, in its shape.
     """
 
-    def __init__(self, buffers: Mapping[str, memoryview]) -> None:
+    def __init__(self, buffers: Mapping[str, memoryview[float]]) -> None:
         self.buffers = buffers
 
     def __getitem__(self, name: str) -> NDArray[np.float32]:
@@ -317,7 +317,7 @@ def _read_weights(path: Path, config: ModelConfig) -> StoredWeights:
 
     data = read_bytes(path, 4 * config.parameters + MAX_HEADER_BYTES)
     try:
-        stored = dict(deserialize(data))
+        stored = dict(deserialize(data))  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         raise TinybuddyError(f"{path} is not a whole safetensors file: {error}.") from None
     shapes = weight_shapes(config)
@@ -333,7 +333,9 @@ def _read_weights(path: Path, config: ModelConfig) -> StoredWeights:
     return StoredWeights(buffers)
 
 
-def as_numbers(data: bytes | bytearray, shape: tuple[int, ...], what: str) -> memoryview:
+def as_numbers(
+    data: bytes | bytearray, shape: tuple[int, ...], what: str
+) -> memoryview[float]:
     """View little-endian float32 ``data`` in a shape.
 
     Raises:
@@ -346,4 +348,4 @@ def as_numbers(data: bytes | bytearray, shape: tuple[int, ...], what: str) -> me
         sum(memoryview(data).cast("f"))
     ):
         raise TinybuddyError(f"{what} holds NaN or infinite numbers.")
-    return memoryview(data).cast("B").cast("f", shape)
+    return memoryview(data).cast("f", shape)

@@ -20,11 +20,11 @@ from hypothesis.extra import numpy as hnp
 import tinybuddy
 from tinybuddy.backend import TorchRunner
 from tinybuddy.config import ModelConfig, SampleConfig
+from tinybuddy.continuation import continue_ids
 from tinybuddy.engine import decoder as face
 from tinybuddy.engine.decoder import Decoder, Story
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.modelfile import find_model, read_model, weight_shapes
-from tinybuddy.continuation import continue_ids
 from tinybuddy.sampling import PCG32, probabilities, sample
 
 ENGINE = Path(face.__file__).parent
