@@ -21,7 +21,7 @@ def provenance(torch: bool | None = None) -> dict[str, Any]:
     Args:
         torch: whether PyTorch computes; by default whether it is loaded, which nothing else does.
     """
-    loaded = "torch" in sys.modules if torch is None else torch
+    loaded = sys.modules.get("torch") is not None if torch is None else torch
     packages = [*PACKAGES, *(["torch"] if loaded else [])]
     return {
         "versions": {"python": platform.python_version()}
