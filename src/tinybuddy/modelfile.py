@@ -333,9 +333,7 @@ def _read_weights(path: Path, config: ModelConfig) -> StoredWeights:
     return StoredWeights(buffers)
 
 
-def as_numbers(
-    data: bytes | bytearray, shape: tuple[int, ...], what: str
-) -> memoryview[float]:
+def as_numbers(data: bytes | bytearray, shape: tuple[int, ...], what: str) -> memoryview[float]:
     """View little-endian float32 ``data`` in a shape.
 
     Raises:
