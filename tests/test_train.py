@@ -398,7 +398,7 @@ def test_python_is_interrupted_as_the_command_is(small_run: Run, story_file: Pat
 def test_numbers_that_break_keep_the_last_checkpoint(
     story_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    trainers = []
+    trainers: list[Any] = []
 
     def open_and_keep(*arguments: Any) -> Trainer:
         trainers.append(open_trainer(*arguments))
@@ -410,8 +410,9 @@ def test_numbers_that_break_keep_the_last_checkpoint(
 
         def stepped(self, step: int, *_: object) -> None:
             if broken:  # the weights as a bad batch would leave them
-                with torch.no_grad():
-                    trainers[0].model.model.norm.weight.fill_(torch.nan)
+                weights = trainers[0].weights()
+                weights["model.norm.weight"].fill(np.nan)
+                trainers[0]._put(0, weights)
 
     broken: list[Watcher] = []
     monkeypatch.setattr(sys.modules["tinybuddy.train"], "open_trainer", open_and_keep)
