@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,9 @@ from tinybuddy.generate import Model
 from tinybuddy.modelfile import find_model, read_model
 from tinybuddy.tokenizer import EOS
 from tinybuddy.train import Run
+
+
+SEEDED = json.loads((Path(__file__).parent / "golden" / "seeded.json").read_text("utf-8"))
 
 
 @pytest.fixture
@@ -40,6 +45,15 @@ def _scripted(small_run: Run, text: str, context: int = 32) -> tuple[Model, Scri
     files = read_model(find_model(small_run.path))
     script = Script([*files.tokenizer.encode(text), EOS], files.config.vocab_size)
     return Model(files, script), script  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("backend", ["engine", "torch"])
+def test_seeded_stories_are_golden(backend: str):
+    model = tinybuddy.load(SEEDED["model"], backend=backend)
+    for case in SEEDED["cases"]:
+        settings = case["settings"] | {"seed": case["seed"], "max_new_tokens": len(case["ids"])}
+        story = model.generate(case["prompt"], **settings)
+        assert story == case["prompt"] + model.tokenizer.decode(case["ids"])
 
 
 def test_the_same_seed_tells_the_same_story(model: Model):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
-from tinybuddy.backend import Runner
+from tinybuddy.backend import NativeRunner, Runner
 from tinybuddy.config import SampleConfig
 from tinybuddy.engine.decoder import LOOK_EVERY
 from tinybuddy.errors import TinybuddyError
@@ -43,8 +43,8 @@ def continue_ids(
     Raises:
         TinybuddyError: if the model's numbers are not finite.
     """
-    if decoder := getattr(runner, "decoder", None):
-        yield from decoder.continue_all(prompts, count, sample, seeds, eos, goes_on)
+    if isinstance(runner, NativeRunner):
+        yield from runner.decoder.continue_all(prompts, count, sample, seeds, eos, goes_on)
         return
     places = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
     for _, same in groupby(places, key=lambda place: len(prompts[place])):

@@ -30,7 +30,10 @@ from tinybuddy.sampling import PCG32, probabilities, sample
 
 ENGINE = Path(face.__file__).parent
 SOURCES = [ENGINE / name for name in ("decode.c", "sample.c")]
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "greedy.json").read_text("utf-8"))
+GOLDEN, SEEDED = (
+    json.loads((Path(__file__).parents[1] / "golden" / name).read_text("utf-8"))
+    for name in ("greedy.json", "seeded.json")
+)
 CARD = ModelConfig()
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
@@ -185,13 +188,16 @@ def card(library: ctypes.CDLL) -> Decoder:
     return Decoder(files.config, files.weights, library=library)
 
 
-@pytest.mark.parametrize("case", GOLDEN["cases"], ids=lambda case: case["prompt"])
-def test_greedy_text_is_golden(case: dict, card: Decoder):
-    tokenizer = read_model(find_model("tinybuddy-80k-card")).tokenizer
-    prompt = [tokenizer.bos, *tokenizer.encode(case["prompt"])]
-    greedy = SampleConfig(temperature=0)
-    new = list(card.continue_ids(prompt, len(case["ids"]), greedy, 0))
-    assert new == case["ids"]
+@pytest.mark.parametrize("kernels", [*KERNELS, "scalar"])
+def test_texts_are_golden(kernels: str, scalar_library: ctypes.CDLL):
+    files = read_model(find_model("tinybuddy-80k-card"))
+    library = scalar_library if kernels == "scalar" else open_kernels(kernels)
+    decoder = Decoder(files.config, files.weights, library=library)
+    for case in GOLDEN["cases"] + SEEDED["cases"]:
+        prompt = [files.tokenizer.bos, *files.tokenizer.encode(case["prompt"])]
+        how = SampleConfig(**case.get("settings", {"temperature": 0}))
+        new = decoder.continue_ids(prompt, len(case["ids"]), how, case.get("seed", 0))
+        assert list(new) == case["ids"], case
 
 
 SAMPLINGS = [
