@@ -93,7 +93,10 @@ class NumpyDecoder:
         self.x, self.normed, self.added = np.zeros((3, hidden), np.float32)
         qkv = np.zeros((heads + 2) * keys, np.float32)
         self.query, self.key, self.value = np.split(qkv, (heads * keys, (heads + 1) * keys))
-        self.qkv, self.query, self.key = qkv, *(p.view(np.complex64) for p in (self.query, self.key))
+        self.qkv, self.query, self.key = (
+            qkv,
+            *(p.view(np.complex64) for p in (self.query, self.key)),
+        )
         turned = np.zeros(heads * keys, np.float32)
         self.turned, self.queries = turned.view(np.complex64), turned.reshape(heads, keys).T
         scores = np.zeros((context, heads), np.float32)
