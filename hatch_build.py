@@ -20,13 +20,13 @@ class EngineHook(BuildHookInterface[Any]):
         """Compile; without a compiler the package is installed all the same, to use PyTorch."""
         engine = runpy.run_path(str(Path(self.root) / ENGINE / "build.py"))
         try:
-            library = engine["build"]()
+            libraries = engine["build"]()
         except RuntimeError as error:
             self.app.display_warning(f"The engine was not built, PyTorch will be needed: {error}")
             return
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{_platform()}"
-        build_data["artifacts"].append((ENGINE / library.name).as_posix())
+        build_data["artifacts"] += [(ENGINE / library.name).as_posix() for library in libraries]
 
 
 def _platform() -> str:

@@ -20,8 +20,8 @@ import torch
 
 import tinybuddy
 from tinybuddy.config import ModelConfig, TrainConfig
-from tinybuddy.engine.decoder import Decoder
-from tinybuddy.engine.trainer import EngineTrainer, random_weights
+from tinybuddy.engine.library import load
+from tinybuddy.engine.trainer import EngineTrainer
 from tinybuddy.model import create_model
 
 CONFIG, TRAIN = ModelConfig(), TrainConfig()
@@ -90,9 +90,8 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    kernels = Decoder(CONFIG, random_weights(CONFIG, 0, 0.02)).kernels
     ours, theirs, ratio = compare(engine(1), bare_loop(), options.runs, options.steps)
-    print(f"tinybuddy {tinybuddy.__version__} ({kernels})  {ours:>10,.0f} tokens/s")
+    print(f"tinybuddy {tinybuddy.__version__} ({load().kernels})  {ours:>10,.0f} tokens/s")
     print(f"bare PyTorch {torch.__version__}  {theirs:>10,.0f} tokens/s")
     print(f"ratio {ratio:.2f} (median of {options.runs} pairs, {options.steps} steps each)")
     if options.cores > 1:

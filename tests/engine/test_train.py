@@ -23,6 +23,7 @@ import torch
 from tinybuddy.backend import TorchTrainer, open_runner, open_trainer
 from tinybuddy.checkpoint import load_checkpoint
 from tinybuddy.config import ModelConfig, TrainConfig
+from tinybuddy.engine import build
 from tinybuddy.engine.library import load
 from tinybuddy.engine.trainer import EngineRunner, EngineTrainer, random_weights
 from tinybuddy.errors import TinybuddyError, UsageError
@@ -346,14 +347,33 @@ def test_the_back_end_is_chosen_and_checked() -> None:
 
 
 def test_a_missing_library_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("tinybuddy.engine.library.LIBRARY", tmp_path / "none.so")
+    names = [path.name for path in build.FOLDER.glob(f"_engine_*{build.SUFFIX}")]
+    monkeypatch.setattr("tinybuddy.engine.library.FOLDER", tmp_path)
     load.cache_clear()
     with pytest.raises(TinybuddyError, match="was not built: reinstall"):
         load()
-    (tmp_path / "none.so").write_bytes(b"no library")
+    for name in names:
+        (tmp_path / name).write_bytes(b"no library")
     with pytest.raises(TinybuddyError, match="cannot be loaded"):
         load()
     load.cache_clear()
+
+
+def test_kernels_that_the_processor_lacks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    load.cache_clear()
+    for asked in ("avx1024", "baselin"):
+        with pytest.raises(TinybuddyError, match="does not run the kernels"):
+            load(asked)
+    monkeypatch.setenv("TINYBUDDY_KERNELS", "fast")
+    with pytest.raises(TinybuddyError, match="TINYBUDDY_KERNELS"):
+        load()
+    assert load("baseline") is load("baseline")
+    load.cache_clear()
+
+
+def test_finding_the_library_costs_no_numpy() -> None:
+    code = "import sys, tinybuddy.engine.library as l; l.load(); assert 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("kernels", ["avx2", "baseline"])
@@ -370,6 +390,10 @@ for number, shape in enumerate([(97, 20, 33, 3, 2, 2, 19), (1024, 48, 192, 1, 4,
     trainer.step(ids[0], ids[1], 0.0)
     np.savez(f"{sys.argv[1]}-{number}.npz", **trainer.gradient())
 """
+    try:
+        load(kernels)
+    except TinybuddyError as error:
+        pytest.skip(str(error))
     for name, environment in (("wide", {}), ("narrow", {"TINYBUDDY_KERNELS": kernels})):
         subprocess.run(
             [sys.executable, "-c", code, str(tmp_path / name)],
@@ -387,12 +411,10 @@ for number, shape in enumerate([(97, 20, 33, 3, 2, 2, 19), (1024, 48, 192, 1, 4,
 )
 def test_sanitizers_find_nothing(tmp_path: Path) -> None:
     """All the C code of training, under AddressSanitizer and UndefinedBehaviorSanitizer."""
-    from tinybuddy.engine.build import FOLDER
-
     main = Path(__file__).with_name("train_main.c")
-    names = ("kernels", "dispatch", "forward", "backward", "layout", "optimizer", "threads")
-    sources = [str(FOLDER / f"{name}.c") for name in (*names, "train")]
-    flags = ["-std=c11", "-O1", "-g", "-march=native", f"-I{FOLDER}"]
+    names = ("kernels", "forward", "backward", "layout", "optimizer", "threads")
+    sources = [str(build.FOLDER / f"{name}.c") for name in (*names, "train")]
+    flags = ["-std=c11", "-O1", "-g", "-march=native", f"-I{build.FOLDER}"]
     flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     program = tmp_path / "train"
     libraries = ["-lm", "-pthread"]

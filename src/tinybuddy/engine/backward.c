@@ -6,17 +6,15 @@
 #include <string.h>
 
 /* dx (t, in) = dy (t, out) W. */
-static void pull(const struct tb_pass *p, const struct tb_weights *w, const struct tb_place *m,
-                 size_t t, const float *dy, size_t dy_row, float *dx, size_t dx_row) {
-    p->kernels->matmul(t, m->columns, m->rows, dy, dy_row, 1, w->weights + m->at, m->stride, dx,
-                       dx_row, 0);
+static void pull(const struct tb_weights *w, const struct tb_place *m, size_t t, const float *dy,
+                 size_t dy_row, float *dx, size_t dx_row) {
+    tb_matmul(t, m->columns, m->rows, dy, dy_row, 1, w->weights + m->at, m->stride, dx, dx_row, 0);
 }
 
 /* dW (out, in) += dy^T x. */
-static void learn(const struct tb_pass *p, const struct tb_place *m, size_t t, const float *dy,
-                  size_t dy_row, const float *x, size_t x_row, float *gradient) {
-    p->kernels->matmul(m->rows, m->columns, t, dy, 1, dy_row, x, x_row, gradient + m->at,
-                       m->stride, 1);
+static void learn(const struct tb_place *m, size_t t, const float *dy, size_t dy_row,
+                  const float *x, size_t x_row, float *gradient) {
+    tb_matmul(m->rows, m->columns, t, dy, 1, dy_row, x, x_row, gradient + m->at, m->stride, 1);
 }
 
 /* Losses and, block of positions by block, the gradient of their logits; dn (t, C) comes of it. */
@@ -26,10 +24,10 @@ static void head_back(struct tb_pass *p, const struct tb_weights *w, const int32
     for (size_t from = 0; from < t; from += p->head_rows) {
         size_t rows = t - from < p->head_rows ? t - from : p->head_rows;
         tb_head(p, w, from, rows);
-        p->kernels->cross_entropy(rows, (size_t)p->layout->shape.vocab, p->logits, p->v_row,
-                                  targets + from, scale, p->loss + from);
-        pull(p, w, m, rows, p->logits, p->v_row, p->dn + from * p->c_row, p->c_row);
-        learn(p, m, rows, p->logits, p->v_row, p->normed + from * p->c_row, p->c_row, gradient);
+        tb_cross_entropy(rows, (size_t)p->layout->shape.vocab, p->logits, p->v_row, targets + from,
+                         scale, p->loss + from);
+        pull(w, m, rows, p->logits, p->v_row, p->dn + from * p->c_row, p->c_row);
+        learn(m, rows, p->logits, p->v_row, p->normed + from * p->c_row, p->c_row, gradient);
     }
 }
 
@@ -37,7 +35,6 @@ static void head_back(struct tb_pass *p, const struct tb_weights *w, const int32
  * keeping them would take H T^2 numbers, and costs as much as the exponentials. */
 static void attend_back(struct tb_pass *p, const struct tb_layer_numbers *y, size_t t) {
     const struct tb_layout *l = p->layout;
-    const struct tb_math *kernels = p->kernels;
     size_t heads = (size_t)l->shape.heads, group = heads / (size_t)l->shape.kv_heads;
     size_t row = p->qkv_row;
     float scale = 1.0f / sqrtf((float)l->head);
@@ -61,18 +58,18 @@ static void attend_back(struct tb_pass *p, const struct tb_layer_numbers *y, siz
                 for (size_t j = 0; j < l->head; j++)
                     p->delta[i] += mixed[i * p->q_row + j] * dmixed[i * p->q_row + j];
             }
-            kernels->matmul(rows, columns, l->head, q + from * row, row, 1, keys, p->t_row,
-                            p->scores, p->t_row, 0);
-            kernels->matmul(rows, columns, l->head, dmixed, p->q_row, 1, values, p->t_row,
-                            p->dscores, p->t_row, 0);
-            kernels->causal_softmax_back(rows, from, columns, scale, p->scores, p->dscores,
-                                         p->t_row, y->log_sum + h * p->length + from, p->delta);
-            kernels->matmul(rows, l->head, columns, p->dscores, p->t_row, 1, k, row,
-                            p->dqkv + from * row + q_at, row, 0);
-            kernels->matmul(columns, l->head, rows, p->dscores, 1, p->t_row, q + from * row, row,
-                            p->dqkv + k_at, row, 1);
-            kernels->matmul(columns, l->head, rows, p->scores, 1, p->t_row, dmixed, p->q_row,
-                            p->dqkv + v_at, row, 1);
+            tb_matmul(rows, columns, l->head, q + from * row, row, 1, keys, p->t_row, p->scores,
+                      p->t_row, 0);
+            tb_matmul(rows, columns, l->head, dmixed, p->q_row, 1, values, p->t_row, p->dscores,
+                      p->t_row, 0);
+            tb_causal_softmax_back(rows, from, columns, scale, p->scores, p->dscores, p->t_row,
+                                   y->log_sum + h * p->length + from, p->delta);
+            tb_matmul(rows, l->head, columns, p->dscores, p->t_row, 1, k, row,
+                      p->dqkv + from * row + q_at, row, 0);
+            tb_matmul(columns, l->head, rows, p->dscores, 1, p->t_row, q + from * row, row,
+                      p->dqkv + k_at, row, 1);
+            tb_matmul(columns, l->head, rows, p->scores, 1, p->t_row, dmixed, p->q_row,
+                      p->dqkv + v_at, row, 1);
         }
     }
 }
@@ -80,31 +77,30 @@ static void attend_back(struct tb_pass *p, const struct tb_layer_numbers *y, siz
 void tb_backward(struct tb_pass *p, const struct tb_weights *w, const int32_t *ids,
                  const int32_t *targets, size_t t, float scale, float *gradient) {
     const struct tb_layout *l = p->layout;
-    const struct tb_math *k = p->kernels;
     size_t c = (size_t)l->shape.hidden;
     head_back(p, w, targets, t, scale, gradient);
     memset(p->dx, 0, t * p->c_row * sizeof(float));
-    k->norm_back(t, c, p->c_row, p->last, w->weights + l->norm.at, p->r, p->dn, p->dx,
+    tb_norm_back(t, c, p->c_row, p->last, w->weights + l->norm.at, p->r, p->dn, p->dx,
                  gradient + l->norm.at);
     for (int i = l->shape.layers - 1; i >= 0; i--) {
         const struct tb_layer_layout *m = &l->layers[i];
         struct tb_layer_numbers *y = &p->layers[i];
-        pull(p, w, &m->down, t, p->dx, p->c_row, p->dh, p->f_row);
-        learn(p, &m->down, t, p->dx, p->c_row, y->h, p->f_row, gradient);
-        k->swiglu_back(t, l->inner, y->gu, p->gu_row, p->dh, p->f_row, p->dgu);
-        pull(p, w, &m->gu, t, p->dgu, p->gu_row, p->dn, p->c_row);
-        learn(p, &m->gu, t, p->dgu, p->gu_row, y->n2, p->c_row, gradient);
-        k->norm_back(t, c, p->c_row, y->x1, w->weights + m->norm2.at, y->r2, p->dn, p->dx,
+        pull(w, &m->down, t, p->dx, p->c_row, p->dh, p->f_row);
+        learn(&m->down, t, p->dx, p->c_row, y->h, p->f_row, gradient);
+        tb_swiglu_back(t, l->inner, y->gu, p->gu_row, p->dh, p->f_row, p->dgu);
+        pull(w, &m->gu, t, p->dgu, p->gu_row, p->dn, p->c_row);
+        learn(&m->gu, t, p->dgu, p->gu_row, y->n2, p->c_row, gradient);
+        tb_norm_back(t, c, p->c_row, y->x1, w->weights + m->norm2.at, y->r2, p->dn, p->dx,
                      gradient + m->norm2.at);
 
-        pull(p, w, &m->o, t, p->dx, p->c_row, p->dmixed, p->q_row);
-        learn(p, &m->o, t, p->dx, p->c_row, y->mixed, p->q_row, gradient);
+        pull(w, &m->o, t, p->dx, p->c_row, p->dmixed, p->q_row);
+        learn(&m->o, t, p->dx, p->c_row, y->mixed, p->q_row, gradient);
         attend_back(p, y, t);
         size_t turning = (size_t)(l->shape.heads + l->shape.kv_heads);
         tb_rotate(l, w->rope, p->dqkv, p->qkv_row, turning, t, -1.0f);
-        pull(p, w, &m->qkv, t, p->dqkv, p->qkv_row, p->dn, p->c_row);
-        learn(p, &m->qkv, t, p->dqkv, p->qkv_row, y->n1, p->c_row, gradient);
-        k->norm_back(t, c, p->c_row, y->x, w->weights + m->norm1.at, y->r1, p->dn, p->dx,
+        pull(w, &m->qkv, t, p->dqkv, p->qkv_row, p->dn, p->c_row);
+        learn(&m->qkv, t, p->dqkv, p->qkv_row, y->n1, p->c_row, gradient);
+        tb_norm_back(t, c, p->c_row, y->x, w->weights + m->norm1.at, y->r1, p->dn, p->dx,
                      gradient + m->norm1.at);
     }
     for (size_t i = 0; i < t; i++) { /* the embedding's other use: a row looked up */

@@ -1,10 +1,11 @@
-"""Compile the engine: every C file of this folder into one shared library beside them.
+"""Compile the engine: every C file of this folder into a shared library beside them.
 
     python src/tinybuddy/engine/build.py
 
-The compiler is the one that ``CC`` names, else the first of cc, gcc and clang that is there;
-``CFLAGS`` adds to what it is told. It imports nothing of the package, because the package's build
-runs it too.
+There is one library a kind of processor, each compiled wholly with its flags, so that no function
+needs to know which processor it runs on; `tinybuddy.engine.library` opens the right one. The
+compiler is the one that ``CC`` names, else the first of cc, gcc and clang that is there; ``CFLAGS``
+adds to what it is told. It imports nothing of the package, because the package's build runs it too.
 """
 
 from __future__ import annotations
@@ -21,60 +22,58 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
-LIBRARY = FOLDER / f"_engine{SUFFIX}"
 
 # -ffp-contract=fast lets a * b + c be one instruction. NaN and infinity keep their meaning:
 # -ffast-math would not let them.
 FLAGS = ["-std=c11", "-O3", "-ffp-contract=fast", "-fno-math-errno"]
 WARNINGS = ["-Wall", "-Wextra"]
 
-# Files that are compiled anew for each kind of x86-64 processor, with what names their result.
-VARIED = {"kernels.c": "TB_KERNELS=tb_math_{}"}
-VARIANTS = {
-    "baseline": [],
+# Kinds of processors and the flags that use all of them.
+BASELINE: dict[str, list[str]] = {"baseline": []}
+X86 = {
     "avx2": ["-mavx2", "-mfma"],
     "avx512": ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mfma"],
 }
 
 
-def build(library: Path = LIBRARY, flags: list[str] | None = None) -> Path:
+def build(folder: Path = FOLDER, flags: list[str] | None = None) -> list[Path]:
     """Compile and link; a library that is there is replaced at once, never seen half written.
 
     Args:
-        library: what to write.
-        flags: compiler flags beside the usual ones, such as sanitizers.
+        folder: where to write.
+        flags: compiler flags beside the usual ones.
+
+    Returns:
+        The libraries, one a kind of processor that this machine's system may meet.
 
     Raises:
         RuntimeError: if there is no compiler, or it fails; the text is its own.
     """
     compiler = find_compiler()
     more = [*shlex.split(os.environ.get("CFLAGS", "")), *(flags or [])]
-    x86 = platform.machine().lower() in ("x86_64", "amd64")
-    common = [*FLAGS, *WARNINGS, *([] if sys.platform == "win32" else ["-fPIC"])]
-    common += ["-DTB_X86_VARIANTS"] if x86 else []
-    with tempfile.TemporaryDirectory() as scratch:
-        commands, objects = [], []
-        for source in sorted(FOLDER.glob("*.c")):
-            for variant, machine in VARIANTS.items():
-                varied = source.name in VARIED
-                if variant != "baseline" and not (varied and x86):
-                    continue
-                target = str(Path(scratch) / f"{source.stem}-{variant}.o")
-                names = [f"-D{VARIED[source.name].format(variant)}"] if varied else []
-                names += [f'-DTB_NAME="{variant}"'] if varied else []
-                commands.append(
-                    [*compiler, *common, *machine, *more, *names, "-c", str(source), "-o", target]
-                )
-                objects.append(target)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(_run, commands))
-        made = Path(scratch) / library.name
-        libraries = [] if sys.platform == "win32" else ["-lm", "-pthread"]
-        _run([*compiler, "-shared", *more, *objects, "-o", str(made), *libraries])
-        beside = library.with_name(f".{library.name}.{os.getpid()}")
-        shutil.copyfile(made, beside)
-        beside.replace(library)
-    return library
+    windows = sys.platform == "win32"
+    common = [*FLAGS, *WARNINGS, *([] if windows else ["-fPIC"])]
+    system = [] if windows else ["-lm", "-pthread"]
+    kinds = BASELINE | (X86 if platform.machine().lower() in ("x86_64", "amd64") else {})
+    sources, libraries = sorted(FOLDER.glob("*.c")), []
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(os.cpu_count()) as pool:
+
+        def compile_one(source: Path, kind: str) -> str:
+            target = str(Path(scratch) / f"{source.stem}-{kind}.o")
+            _run([*compiler, *common, *kinds[kind], *more, "-c", str(source), "-o", target])
+            return target
+
+        objects = {k: [pool.submit(compile_one, source, k) for source in sources] for k in kinds}
+        for kind, made in objects.items():
+            library = folder / f"_engine_{kind}{SUFFIX}"
+            linked = str(Path(scratch) / library.name)
+            parts = [part.result() for part in made]
+            _run([*compiler, "-shared", *more, *parts, "-o", linked, *system])
+            beside = library.with_name(f".{library.name}.{os.getpid()}")
+            shutil.copyfile(linked, beside)
+            beside.replace(library)
+            libraries.append(library)
+    return libraries
 
 
 def find_compiler() -> list[str]:
@@ -103,4 +102,4 @@ def _run(command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    print(build())
+    print(*build(), sep="\n")

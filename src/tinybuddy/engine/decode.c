@@ -8,58 +8,39 @@
 #include <math.h>
 #include <string.h>
 
-#include "vector.h"
+#include "packed.h"
 
-enum { PROMPT_ROWS = 16 }; /* of one prompt in a step: shares the weights, yet ends soon */
+enum {
+    TOGETHER = 18,    /* stories whose caches stay near: 64 of 28 KB each are more than 1 MB */
+    PROMPT_ROWS = 16, /* of one prompt in a step: shares the weights, yet ends soon */
+    MOST_HEADS = 256
+};
 
 /* ---- sizes ---- */
-
-static uint64_t padded(uint64_t size) { return (size + TB_ALIGN - 1) / TB_ALIGN * TB_ALIGN; }
-static uint64_t aligned(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 static int32_t head_dim(const tb_config *c) { return c->hidden_size / c->num_attention_heads; }
 static int32_t kv_dim(const tb_config *c) { return c->num_key_value_heads * head_dim(c); }
 
-/* Inputs and padded outputs of each matrix of a layer. Those that read the same input are one:
-   q, k and v (C, C + 2 K D +); gate and up (C, F+ and F+). */
+/* The matrices of a layer. Those that read the same input are one: q, k and v (C, C + 2 K D +);
+   gate and up (C, F+ and F+). */
 static tb_matrix shape_qkv(const tb_config *c) {
-    tb_matrix m = {0};
-    m.in = c->hidden_size;
-    m.out = (int32_t)padded((uint64_t)c->hidden_size + 2 * (uint64_t)kv_dim(c));
-    return m;
+    return matrix_of(c->hidden_size, (uint64_t)c->hidden_size + 2 * (uint64_t)kv_dim(c));
 }
 
 static tb_matrix shape_o(const tb_config *c) {
-    tb_matrix m = {0};
-    m.in = c->hidden_size;
-    m.out = (int32_t)padded((uint64_t)c->hidden_size);
-    return m;
+    return matrix_of(c->hidden_size, (uint64_t)c->hidden_size);
 }
 
 static tb_matrix shape_gate_up(const tb_config *c) {
-    tb_matrix m = {0};
-    m.in = c->hidden_size;
-    m.out = 2 * (int32_t)padded((uint64_t)c->intermediate_size);
-    return m;
+    return matrix_of(c->hidden_size, 2 * padded((uint64_t)c->intermediate_size));
 }
 
 static tb_matrix shape_down(const tb_config *c) {
-    tb_matrix m = {0};
-    m.in = c->intermediate_size;
-    m.out = (int32_t)padded((uint64_t)c->hidden_size);
-    return m;
+    return matrix_of(c->intermediate_size, (uint64_t)c->hidden_size);
 }
 
 static tb_matrix shape_embedding(const tb_config *c) {
-    tb_matrix m = {0};
-    m.in = c->hidden_size;
-    m.out = (int32_t)padded((uint64_t)c->vocab_size);
-    return m;
-}
-
-static uint64_t matrix_bytes(tb_matrix m, int32_t int8) {
-    uint64_t numbers = (uint64_t)m.in * (uint64_t)m.out;
-    return int8 ? aligned(numbers) + 4 * (uint64_t)m.out : 4 * numbers;
+    return matrix_of(c->hidden_size, (uint64_t)c->vocab_size);
 }
 
 static uint64_t norm_bytes(const tb_config *c) { return 4 * padded((uint64_t)c->hidden_size); }
@@ -78,7 +59,7 @@ static int in_range(int64_t value, int64_t low, int64_t high) {
 static int possible(const tb_config *c) {
     return in_range(c->vocab_size, 1, 65535) && in_range(c->hidden_size, 1, 8192) &&
            in_range(c->intermediate_size, 1, 65536) && in_range(c->num_hidden_layers, 1, 128) &&
-           in_range(c->num_attention_heads, 1, 256) &&
+           in_range(c->num_attention_heads, 1, MOST_HEADS) &&
            in_range(c->num_key_value_heads, 1, c->num_attention_heads) &&
            in_range(c->max_position_embeddings, 1, 32768) &&
            c->hidden_size % c->num_attention_heads == 0 && head_dim(c) % 2 == 0 &&
@@ -98,51 +79,10 @@ uint64_t tb_packed_bytes(const tb_config *c) {
 
 /* ---- packing ---- */
 
-/* Where a packed matrix has the weight of input i and output o. */
-static size_t place(tb_matrix m, int32_t i, int32_t o) {
-    int32_t group = o / TB_GROUP * TB_GROUP;
-    int32_t width = m.out - group < TB_GROUP ? m.out - group : TB_GROUP;
-    return (size_t)group * (size_t)m.in + (size_t)i * (size_t)width + (size_t)(o - group);
-}
-
-/* Reads the pointers of a matrix that lies at *at, and moves *at behind it. */
-static tb_matrix take_matrix(tb_matrix m, int32_t int8, const uint8_t **at) {
-    if (int8) {
-        m.i8 = (const int8_t *)*at;
-        m.scale = (const float *)(*at + aligned((uint64_t)m.in * (uint64_t)m.out));
-    } else {
-        m.f32 = (const float *)*at;
-    }
-    *at += matrix_bytes(m, int8);
-    return m;
-}
-
 static const float *take_norm(const tb_config *c, const uint8_t **at) {
     const float *norm = (const float *)*at;
     *at += norm_bytes(c);
     return norm;
-}
-
-/* Packs rows of weights (count, in) as the outputs from `first` on. With int8, a row's largest
-   number becomes 127. */
-static void pack_rows(tb_matrix m, int32_t first, const float *weights, int32_t count) {
-    for (int32_t o = 0; o < count; o++) {
-        const float *row = weights + (size_t)o * (size_t)m.in;
-        if (m.f32) {
-            for (int32_t i = 0; i < m.in; i++) ((float *)m.f32)[place(m, i, first + o)] = row[i];
-            continue;
-        }
-        float largest = 0.0f;
-        for (int32_t i = 0; i < m.in; i++)
-            if (fabsf(row[i]) > largest) largest = fabsf(row[i]);
-        ((float *)m.scale)[first + o] = largest / 127.0f;
-        for (int32_t i = 0; i < m.in; i++) {
-            float level = largest > 0.0f ? row[i] / largest * 127.0f : 0.0f;
-            /* NaN and infinity fit no 8 bits, and to convert them is undefined. */
-            int fits = level >= -127.0f && level <= 127.0f;
-            ((int8_t *)m.i8)[place(m, i, first + o)] = fits ? (int8_t)lrintf(level) : 0;
-        }
-    }
 }
 
 int tb_pack(const tb_config *c, const float *const *weights, void *packed) {
@@ -174,7 +114,6 @@ int tb_pack(const tb_config *c, const float *const *weights, void *packed) {
 
 struct tb_model {
     tb_config config;
-    const tb_kernels *kernels;
     const uint8_t *packed;
     int32_t head_dim, kv_dim;
     int32_t context_padded; /* positions in a row of keys */
@@ -198,12 +137,11 @@ uint64_t tb_model_bytes(const tb_config *c) {
 int tb_model_init(tb_model *m, const tb_config *c, const void *packed) {
     if (!tb_model_bytes(c)) return TB_BAD_CONFIG;
     m->config = *c;
-    m->kernels = tb_kernels_pick();
     m->packed = packed;
     m->head_dim = head_dim(c);
     m->kv_dim = kv_dim(c);
     m->context_padded = (int32_t)padded((uint64_t)c->max_position_embeddings);
-    m->value_width = (m->head_dim + m->kernels->lanes - 1) / m->kernels->lanes * m->kernels->lanes;
+    m->value_width = (m->head_dim + LANES - 1) / LANES * LANES;
     m->cosines = behind(m, sizeof *m);
     m->sines = m->cosines + rope_numbers(c);
     /* Rounded to float at each step as PyTorch does: at position 30,000 the angle's own rounding is
@@ -220,7 +158,9 @@ int tb_model_init(tb_model *m, const tb_config *c, const void *packed) {
     return TB_OK;
 }
 
-const char *tb_kernels_name(void) { return tb_kernels_pick()->name; }
+const char *tb_kernels_name(void) {
+    return LANES == 16 ? "avx512" : LANES == 8 ? "avx2" : LANES == 4 ? "baseline" : "scalar";
+}
 
 /* ---- streams: keys (L, K, D, context+) and values (L, K, context, value_width) ---- */
 
@@ -264,7 +204,7 @@ struct tb_scratch {
     float *mixed;                         /* (R, C+) */
     float *gate_up;                       /* (R, 2 F+) */
     float *logits;                        /* (R, V+) */
-    float *scores;                        /* (4, context+) */
+    float *scores;                        /* (H, context+) */
     void *sampling;
 };
 
@@ -293,7 +233,7 @@ static uint64_t lay_out(const tb_model *m, tb_scratch *s, int32_t rows, uint8_t 
     s->mixed = take(&at, &total, 4 * n * hidden);
     s->gate_up = take(&at, &total, 4 * n * (uint64_t)shape_gate_up(&m->config).out);
     s->logits = take(&at, &total, 4 * n * (uint64_t)shape_embedding(&m->config).out);
-    s->scores = take(&at, &total, 4 * 4 * (uint64_t)m->context_padded);
+    s->scores = take(&at, &total, 4 * (uint64_t)m->config.num_attention_heads * (uint64_t)m->context_padded);
     s->sampling = take(&at, &total, tb_sample_bytes(m->config.vocab_size));
     return total;
 }
@@ -341,10 +281,117 @@ static void remember(const tb_model *m, float *qkv, float *keys, float *values, 
         keys[(size_t)d * (size_t)m->context_padded + (size_t)position] = k[d];
 }
 
-static void look_up(tb_matrix embedding, int32_t token, float *x) {
-    for (int32_t i = 0; i < embedding.in; i++) {
-        size_t at = place(embedding, i, token);
-        x[i] = embedding.f32 ? embedding.f32[at] : (float)embedding.i8[at] * embedding.scale[token];
+/* y = x / sqrt(mean(x^2) + eps) * weight; the memory of each goes on to whole vectors. */
+static void rms_norm(const float *x, const float *weight, float *y, int32_t size, float eps) {
+    vec squares = all(0.0f);
+    for (int32_t i = 0; i < size; i += LANES)
+        squares += first_lanes((size_t)(size - i), load(x + i) * load(x + i), 0.0f);
+    const float factor = 1.0f / sqrtf(sum(squares) / (float)size + eps);
+    for (int32_t i = 0; i < size; i += LANES)
+        store(y + i, load(x + i) * all(factor) * load(weight + i));
+}
+
+/* gate *= up / (1 + exp(-gate)), over whole vectors. */
+static void swiglu(float *restrict gate, const float *restrict up, int32_t size) {
+    for (int32_t i = 0; i < size; i += LANES) {
+        const vec g = load(gate + i);
+        store(gate + i, g * load(up + i) / (1.0f + vexp(-g)));
+    }
+}
+
+/* scores (heads, context+) = q K for the first length positions, LANES of them at once, and minus
+   infinity up to a whole vector; heads is a constant once inlined.
+
+   q (heads, D); keys (D, context+) */
+INLINE void score(const int heads, const tb_model *m, const float *keys, const float *q,
+                  int32_t length, float *scores) {
+    const size_t row = (size_t)m->context_padded;
+    const int32_t size = m->head_dim;
+    for (int32_t t = 0; t < length; t += LANES) {
+        vec s[2];
+        for (int h = 0; h < heads; h++) s[h] = all(0.0f);
+        for (int32_t d = 0; d < size; d++) {
+            const vec k = load(keys + (size_t)d * row + t);
+            for (int h = 0; h < heads; h++) s[h] = k * all(q[h * size + d]) + s[h];
+        }
+        for (int h = 0; h < heads; h++)
+            store(scores + (size_t)h * row + t,
+                  first_lanes((size_t)(length - t), s[h], -INFINITY));
+    }
+}
+
+/* scores (length) become e^(score - best); returns 1 / their sum. */
+static float soften(float *scores, int32_t length) {
+    vec best = load(scores), total = all(0.0f);
+    for (int32_t t = LANES; t < length; t += LANES) best = at_least(best, load(scores + t));
+    best = all(largest(best));
+    for (int32_t t = 0; t < length; t += LANES) {
+        const vec p = first_lanes((size_t)(length - t), vexp(load(scores + t) - best), 0.0f);
+        store(scores + t, p);
+        total += p;
+    }
+    return 1.0f / sum(total);
+}
+
+/* out (heads, D) = factor * scores V, LANES of a head at once.
+
+   values (context, width); scores (heads, context+); factors (heads) */
+INLINE void mix(const int heads, const tb_model *m, const float *values, const float *scores,
+                const float *factors, int32_t length, float *out) {
+    const size_t row = (size_t)m->context_padded, width = (size_t)m->value_width;
+    const int32_t size = m->head_dim;
+    for (int32_t d = 0; d < size; d += LANES) {
+        vec y[2][4]; /* position t goes to sum t mod 4 */
+        int32_t t = 0;
+        for (int h = 0; h < heads; h++)
+            for (int j = 0; j < 4; j++) y[h][j] = all(0.0f);
+        for (; t + 4 <= length; t += 4) {
+            for (int j = 0; j < 4; j++) {
+                const vec v = load(values + (size_t)(t + j) * width + d);
+                for (int h = 0; h < heads; h++)
+                    y[h][j] = v * all(scores[(size_t)h * row + t + j]) + y[h][j];
+            }
+        }
+        for (; t < length; t++) {
+            const vec v = load(values + (size_t)t * width + d);
+            for (int h = 0; h < heads; h++)
+                y[h][0] = v * all(scores[(size_t)h * row + t]) + y[h][0];
+        }
+        for (int h = 0; h < heads; h++)
+            store_first((size_t)(size - d), out + h * size + d,
+                        ((y[h][0] + y[h][1]) + (y[h][2] + y[h][3])) * all(factors[h]));
+    }
+}
+
+/* out (H, D) = softmax(q K) V of one row; q (H, D), scaled by the caller; keys (K, D, context+);
+   values (K, context, width); scores: room for (H, context+). Each part is done for all heads before
+   the next, since a head alone would wait for every part's last result. */
+static void attend(const tb_model *m, const float *keys, const float *values, const float *q,
+                   int32_t length, float *scores, float *out) {
+    const int32_t size = m->head_dim, heads = m->config.num_attention_heads;
+    const int32_t group = heads / m->config.num_key_value_heads;
+    const size_t row = (size_t)m->context_padded;
+    const size_t key_size = (size_t)size * row;
+    const size_t value_size = (size_t)m->config.max_position_embeddings * (size_t)m->value_width;
+    float factors[MOST_HEADS];
+    for (int32_t h = 0; h < heads;) {
+        const float *k = keys + (size_t)(h / group) * key_size;
+        const int pair = h % group + 1 < group; /* two heads that share the loads */
+        if (pair)
+            score(2, m, k, q + h * size, length, scores + (size_t)h * row);
+        else
+            score(1, m, k, q + h * size, length, scores + (size_t)h * row);
+        h += 1 + pair;
+    }
+    for (int32_t h = 0; h < heads; h++) factors[h] = soften(scores + (size_t)h * row, length);
+    for (int32_t h = 0; h < heads;) {
+        const float *v = values + (size_t)(h / group) * value_size;
+        const int pair = h % group + 1 < group;
+        if (pair)
+            mix(2, m, v, scores + (size_t)h * row, factors + h, length, out + h * size);
+        else
+            mix(1, m, v, scores + (size_t)h * row, factors + h, length, out + h * size);
+        h += 1 + pair;
     }
 }
 
@@ -352,21 +399,20 @@ static void look_up(tb_matrix embedding, int32_t token, float *x) {
    Leaves the logits of the wanted rows one after the other; returns how many these are. */
 static int32_t forward(const tb_model *m, tb_scratch *s, int32_t rows) {
     const tb_config *c = &m->config;
-    const tb_kernels *k = m->kernels;
     const size_t hidden = (size_t)padded((uint64_t)c->hidden_size);
     const uint8_t *at = m->packed;
     const tb_matrix embedding = take_matrix(shape_embedding(c), c->int8, &at);
-    for (int32_t r = 0; r < rows; r++) look_up(embedding, s->tokens[r], s->x + r * hidden);
+    for (int32_t r = 0; r < rows; r++) unpack_row(embedding, s->tokens[r], s->x + r * hidden);
 
     for (int32_t layer = 0; layer < c->num_hidden_layers; layer++) {
         const float *norm = take_norm(c, &at);
         const tb_matrix qkv = take_matrix(shape_qkv(c), c->int8, &at);
         const tb_matrix o = take_matrix(shape_o(c), c->int8, &at);
         for (int32_t r = 0; r < rows; r++)
-            k->rms_norm(s->x + r * hidden, norm, s->normed + r * hidden, c->hidden_size,
+            rms_norm(s->x + r * hidden, norm, s->normed + r * hidden, c->hidden_size,
                         c->rms_norm_eps);
         const size_t qkv_stride = (size_t)qkv.out;
-        k->product(&qkv, rows, s->normed, hidden, s->qkv, qkv_stride, 0);
+        product(qkv, rows, s->normed, hidden, s->qkv, qkv_stride, 0);
         /* All keys first, since a row may look back at another row of the same text. */
         for (int32_t r = 0; r < rows; r++) {
             float *keys = behind(s->streams[r], sizeof(tb_stream)) + layer * layer_keys(m);
@@ -376,40 +422,36 @@ static int32_t forward(const tb_model *m, tb_scratch *s, int32_t rows) {
         }
         for (int32_t r = 0; r < rows; r++) {
             const float *cache = behind(s->streams[r], sizeof(tb_stream));
-            const tb_attention attention = {
-                cache + layer * layer_keys(m),
-                cache + c->num_hidden_layers * layer_keys(m) + layer * layer_values(m),
-                c->num_attention_heads, c->num_key_value_heads, m->head_dim,
-                m->context_padded, c->max_position_embeddings, m->value_width,
-            };
-            k->attend(&attention, s->qkv + r * qkv_stride, s->positions[r] + 1, s->scores,
-                      s->mixed + r * hidden);
+            attend(m, cache + layer * layer_keys(m),
+                       cache + c->num_hidden_layers * layer_keys(m) + layer * layer_values(m),
+                       s->qkv + r * qkv_stride, s->positions[r] + 1, s->scores,
+                       s->mixed + r * hidden);
         }
-        k->product(&o, rows, s->mixed, hidden, s->x, hidden, 1);
+        product(o, rows, s->mixed, hidden, s->x, hidden, 1);
 
         norm = take_norm(c, &at);
         const tb_matrix gate_up = take_matrix(shape_gate_up(c), c->int8, &at);
         const tb_matrix down = take_matrix(shape_down(c), c->int8, &at);
         const size_t inner = (size_t)gate_up.out / 2;
         for (int32_t r = 0; r < rows; r++)
-            k->rms_norm(s->x + r * hidden, norm, s->normed + r * hidden, c->hidden_size,
+            rms_norm(s->x + r * hidden, norm, s->normed + r * hidden, c->hidden_size,
                         c->rms_norm_eps);
-        k->product(&gate_up, rows, s->normed, hidden, s->gate_up, 2 * inner, 0);
+        product(gate_up, rows, s->normed, hidden, s->gate_up, 2 * inner, 0);
         for (int32_t r = 0; r < rows; r++) {
             float *gate = s->gate_up + (size_t)r * 2 * inner;
-            k->swiglu(gate, gate + inner, (int32_t)inner);
+            swiglu(gate, gate + inner, (int32_t)inner);
         }
-        k->product(&down, rows, s->gate_up, 2 * inner, s->x, hidden, 1);
+        product(down, rows, s->gate_up, 2 * inner, s->x, hidden, 1);
     }
 
     const float *norm = take_norm(c, &at);
     int32_t wanted = 0;
     for (int32_t r = 0; r < rows; r++)
         if (s->wanted[r])
-            k->rms_norm(s->x + r * hidden, norm, s->normed + wanted++ * hidden, c->hidden_size,
+            rms_norm(s->x + r * hidden, norm, s->normed + wanted++ * hidden, c->hidden_size,
                         c->rms_norm_eps);
     if (wanted)
-        k->product(&embedding, wanted, s->normed, hidden, s->logits, (size_t)embedding.out, 0);
+        product(embedding, wanted, s->normed, hidden, s->logits, (size_t)embedding.out, 0);
     return wanted;
 }
 
@@ -491,8 +533,8 @@ static int32_t line_up(const tb_model *m, tb_scratch *s, tb_story *story, int32_
 static int append(const tb_model *m, tb_scratch *s, tb_story *story, const float *logits) {
     if (story->seen)
         while (story->marked < story->count) story->seen[story->ids[story->marked++]] = 1;
-    int32_t id = tb_sample_with(m->kernels, logits, m->config.vocab_size, &story->sampling,
-                                story->seen, &story->random, s->sampling);
+    int32_t id = tb_sample(logits, m->config.vocab_size, &story->sampling, story->seen, &story->random,
+                           s->sampling);
     if (id < 0) return TB_NOT_FINITE;
     if (id == story->eos)
         story->ended = 1;
@@ -515,17 +557,9 @@ static int flush(const tb_model *m, tb_scratch *s, int32_t rows, tb_story *const
     return TB_OK;
 }
 
-int tb_generate(const tb_model *m, tb_scratch *s, int32_t count, tb_story *const *stories,
-                int32_t steps, const volatile int32_t *stop) {
-    for (int32_t i = 0; i < count; i++) {
-        tb_story *story = stories[i];
-        if (story->count < 1 || story->start < 0 || story->fed < 0 || story->marked < 0 ||
-            story->start + (int64_t)story->fed > story->count)
-            return TB_BAD_TOKEN;
-        if (story->count >= story->limit) story->ended = 1;
-        for (int32_t j = story->start + story->fed; j < story->count; j++)
-            if (!in_range(story->ids[j], 0, m->config.vocab_size - 1)) return TB_BAD_TOKEN;
-    }
+/* Goes on with some stories, side by side; see tb_generate. */
+static int generate(const tb_model *m, tb_scratch *s, int32_t count, tb_story *const *stories,
+                    int32_t steps, const volatile int32_t *stop) {
     for (int32_t step = 0; step < steps; step++) {
         if (stop && *stop) return TB_OK;
         int32_t rows = 0, going = 0;
@@ -541,6 +575,26 @@ int tb_generate(const tb_model *m, tb_scratch *s, int32_t count, tb_story *const
         }
         if (!going) return TB_OK;
         int result = flush(m, s, rows, stories);
+        if (result != TB_OK) return result;
+    }
+    return TB_OK;
+}
+
+int tb_generate(const tb_model *m, tb_scratch *s, int32_t count, tb_story *const *stories,
+                int32_t steps, const volatile int32_t *stop) {
+    for (int32_t i = 0; i < count; i++) {
+        tb_story *story = stories[i];
+        if (story->count < 1 || story->start < 0 || story->fed < 0 || story->marked < 0 ||
+            story->start + (int64_t)story->fed > story->count || story->marked > story->count ||
+            (story->fed && story->fed != story->stream->length))
+            return TB_BAD_STORY;
+        if (story->count >= story->limit) story->ended = 1;
+        for (int32_t j = story->start + story->fed; j < story->count; j++)
+            if (!in_range(story->ids[j], 0, m->config.vocab_size - 1)) return TB_BAD_TOKEN;
+    }
+    for (int32_t first = 0; first < count; first += TOGETHER) {
+        const int32_t some = count - first < TOGETHER ? count - first : TOGETHER;
+        int result = generate(m, s, some, stories + first, steps, stop);
         if (result != TB_OK) return result;
     }
     return TB_OK;

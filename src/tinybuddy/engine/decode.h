@@ -22,7 +22,8 @@ enum {
     TB_BAD_TOKEN = -2,   /* an id that the vocabulary does not have */
     TB_FULL = -3,        /* past the context */
     TB_TOO_MANY = -4,    /* more rows than the scratch has room for */
-    TB_NOT_FINITE = -5   /* logits that are not numbers: nothing can be drawn */
+    TB_NOT_FINITE = -5,  /* logits that are not numbers: nothing can be drawn */
+    TB_BAD_STORY = -6    /* counts that contradict each other */
 };
 
 /* The shape, under the names of config.json. */

@@ -31,6 +31,7 @@ _ERRORS = {
     -3: "The text is longer than the context: begin a new stream with its newer part.",
     -4: "More texts were given at once than there is room for.",
     -5: "The model computes no finite numbers, so nothing can be drawn: its weights are damaged.",
+    -6: "The story's numbers contradict each other.",
 }
 
 

@@ -53,12 +53,10 @@ static void hand_out(struct tb_pass *p, struct arena *a, int with_backward) {
     p->dh = take(a, t * p->f_row);
 }
 
-int tb_pass_make(struct tb_pass *p, const struct tb_layout *l, const struct tb_math *k,
-                 size_t length, int with_backward) {
+int tb_pass_make(struct tb_pass *p, const struct tb_layout *l, size_t length, int with_backward) {
     enum { HEAD_FLOATS = 65536 }; /* 256 KB of logits, a quarter of the second cache */
     memset(p, 0, sizeof *p);
     p->layout = l;
-    p->kernels = k;
     p->length = length;
     p->c_row = tb_stride((size_t)l->shape.hidden);
     p->qkv_row = tb_stride(l->q_width + 2 * l->kv_width);
@@ -94,10 +92,10 @@ void tb_pass_free(struct tb_pass *p) {
 }
 
 /* y (t, out) = x (t, in) W^T, or +=. */
-static void project(const struct tb_pass *p, const struct tb_weights *w, const struct tb_place *m,
-                    size_t t, const float *x, size_t x_row, float *y, size_t y_row, int add) {
-    p->kernels->matmul(t, m->rows, m->columns, x, x_row, 1, w->turned + m->turned,
-                       m->turned_stride, y, y_row, add);
+static void project(const struct tb_weights *w, const struct tb_place *m, size_t t, const float *x,
+                    size_t x_row, float *y, size_t y_row, int add) {
+    tb_matmul(t, m->rows, m->columns, x, x_row, 1, w->turned + m->turned, m->turned_stride, y,
+              y_row, add);
 }
 
 void tb_rotate(const struct tb_layout *l, const float *rope, float *x, size_t row, size_t heads,
@@ -137,19 +135,18 @@ static void attend(struct tb_pass *p, struct tb_layer_numbers *y, size_t t) {
         for (size_t from = 0; from < t; from += TB_ATTENTION_ROWS) {
             size_t rows = t - from < TB_ATTENTION_ROWS ? t - from : TB_ATTENTION_ROWS;
             size_t columns = from + rows;
-            p->kernels->matmul(rows, columns, l->head, q + from * p->qkv_row, p->qkv_row, 1,
-                               p->turned_head, p->t_row, p->scores, p->t_row, 0);
-            p->kernels->causal_softmax(rows, from, columns, scale, p->scores, p->t_row,
-                                       y->log_sum + h * p->length + from);
-            p->kernels->matmul(rows, l->head, columns, p->scores, p->t_row, 1, v, p->qkv_row,
-                               y->mixed + from * p->q_row + h * l->head_padded, p->q_row, 0);
+            tb_matmul(rows, columns, l->head, q + from * p->qkv_row, p->qkv_row, 1, p->turned_head,
+                      p->t_row, p->scores, p->t_row, 0);
+            tb_causal_softmax(rows, from, columns, scale, p->scores, p->t_row,
+                              y->log_sum + h * p->length + from);
+            tb_matmul(rows, l->head, columns, p->scores, p->t_row, 1, v, p->qkv_row,
+                      y->mixed + from * p->q_row + h * l->head_padded, p->q_row, 0);
         }
     }
 }
 
 void tb_forward(struct tb_pass *p, const struct tb_weights *w, const int32_t *ids, size_t t) {
     const struct tb_layout *l = p->layout;
-    const struct tb_math *k = p->kernels;
     size_t c = (size_t)l->shape.hidden, bytes = t * p->c_row * sizeof(float);
     float *x = p->layers[0].x;
     for (size_t i = 0; i < t; i++)
@@ -158,25 +155,25 @@ void tb_forward(struct tb_pass *p, const struct tb_weights *w, const int32_t *id
     for (int i = 0; i < l->shape.layers; i++) {
         const struct tb_layer_layout *m = &l->layers[i];
         struct tb_layer_numbers *y = &p->layers[i];
-        k->norm(t, c, p->c_row, l->shape.eps, y->x, w->weights + m->norm1.at, y->n1, y->r1);
-        project(p, w, &m->qkv, t, y->n1, p->c_row, y->qkv, p->qkv_row, 0);
+        tb_norm(t, c, p->c_row, l->shape.eps, y->x, w->weights + m->norm1.at, y->n1, y->r1);
+        project(w, &m->qkv, t, y->n1, p->c_row, y->qkv, p->qkv_row, 0);
         size_t turning = (size_t)(l->shape.heads + l->shape.kv_heads); /* queries and keys */
         tb_rotate(l, w->rope, y->qkv, p->qkv_row, turning, t, 1.0f);
         attend(p, y, t);
         memcpy(y->x1, y->x, bytes);
-        project(p, w, &m->o, t, y->mixed, p->q_row, y->x1, p->c_row, 1);
-        k->norm(t, c, p->c_row, l->shape.eps, y->x1, w->weights + m->norm2.at, y->n2, y->r2);
-        project(p, w, &m->gu, t, y->n2, p->c_row, y->gu, p->gu_row, 0);
-        k->swiglu(t, l->inner, y->gu, p->gu_row, y->h, p->f_row);
+        project(w, &m->o, t, y->mixed, p->q_row, y->x1, p->c_row, 1);
+        tb_norm(t, c, p->c_row, l->shape.eps, y->x1, w->weights + m->norm2.at, y->n2, y->r2);
+        project(w, &m->gu, t, y->n2, p->c_row, y->gu, p->gu_row, 0);
+        tb_swiglu(t, l->inner, y->gu, p->gu_row, y->h, p->f_row);
         float *next = i + 1 < l->shape.layers ? p->layers[i + 1].x : p->last;
         memcpy(next, y->x1, bytes);
-        project(p, w, &m->down, t, y->h, p->f_row, next, p->c_row, 1);
+        project(w, &m->down, t, y->h, p->f_row, next, p->c_row, 1);
     }
-    k->norm(t, c, p->c_row, l->shape.eps, p->last, w->weights + l->norm.at, p->normed, p->r);
+    tb_norm(t, c, p->c_row, l->shape.eps, p->last, w->weights + l->norm.at, p->normed, p->r);
 }
 
 void tb_head(struct tb_pass *p, const struct tb_weights *w, size_t from, size_t rows) {
-    project(p, w, &p->layout->embedding, rows, p->normed + from * p->c_row, p->c_row, p->logits,
+    project(w, &p->layout->embedding, rows, p->normed + from * p->c_row, p->c_row, p->logits,
             p->v_row, 0);
 }
 
@@ -184,7 +181,7 @@ void tb_losses(struct tb_pass *p, const struct tb_weights *w, const int32_t *tar
     for (size_t from = 0; from < t; from += p->head_rows) {
         size_t rows = t - from < p->head_rows ? t - from : p->head_rows;
         tb_head(p, w, from, rows);
-        p->kernels->cross_entropy(rows, (size_t)p->layout->shape.vocab, p->logits, p->v_row,
-                                  targets + from, 0.0f, p->loss + from);
+        tb_cross_entropy(rows, (size_t)p->layout->shape.vocab, p->logits, p->v_row, targets + from,
+                         0.0f, p->loss + from);
     }
 }

@@ -1,4 +1,5 @@
-/* Compiled once for each kind of processor; TB_KERNELS names the table that comes of it.
+/* Vectors are as wide as the flags of the compiler allow: build.py makes a library for each kind of
+ * processor.
  *
  * A product keeps a tile of its result in registers: 8 x 48 or 12 x 32 numbers are 24 of the 32
  * registers of AVX-512, which leaves 3 for a row of b and some for broadcasts of a. For every row
@@ -9,11 +10,6 @@
 #include <math.h>
 #if defined(__AVX512F__)
 #include <immintrin.h>
-#endif
-
-#ifndef TB_KERNELS
-#define TB_KERNELS tb_math_baseline
-#define TB_NAME "baseline"
 #endif
 
 #if defined(__AVX512F__)
@@ -178,8 +174,8 @@ static void block(size_t m, size_t n, size_t k, const float *a, size_t a_row, si
  * of b are more than the 64 that the processor finds at once. */
 enum { HEIGHT = 24 };
 
-static void matmul(size_t m, size_t n, size_t k, const float *a, size_t a_row, size_t a_col,
-                   const float *b, size_t b_row, float *c, size_t c_row, int add) {
+void tb_matmul(size_t m, size_t n, size_t k, const float *a, size_t a_row, size_t a_col,
+               const float *b, size_t b_row, float *c, size_t c_row, int add) {
     n = tb_round(n);
     size_t height = n > 512 ? HEIGHT : m;
     for (size_t from = 0; from == 0 || from < k; from += DEPTH) {
@@ -190,8 +186,8 @@ static void matmul(size_t m, size_t n, size_t k, const float *a, size_t a_row, s
     }
 }
 
-static void norm(size_t t, size_t c, size_t stride, float eps, const float *x, const float *w,
-                 float *y, float *r) {
+void tb_norm(size_t t, size_t c, size_t stride, float eps, const float *x, const float *w, float *y,
+             float *r) {
     size_t n = tb_round(c);
     for (size_t i = 0; i < t; i++, x += stride, y += stride) {
         vec squares = {0};
@@ -204,8 +200,8 @@ static void norm(size_t t, size_t c, size_t stride, float eps, const float *x, c
 }
 
 /* With u = dy w: dx = r u - x r^3 mean(u x), dw = sum over rows of dy x r. */
-static void norm_back(size_t t, size_t c, size_t stride, const float *x, const float *w,
-                      const float *r, const float *dy, float *dx, float *dw) {
+void tb_norm_back(size_t t, size_t c, size_t stride, const float *x, const float *w, const float *r,
+                  const float *dy, float *dx, float *dw) {
     size_t n = tb_round(c);
     for (size_t i = 0; i < t; i++, x += stride, dy += stride, dx += stride) {
         vec dot = {0};
@@ -220,7 +216,7 @@ static void norm_back(size_t t, size_t c, size_t stride, const float *x, const f
     }
 }
 
-static void swiglu(size_t t, size_t f, const float *gu, size_t gu_row, float *h, size_t h_row) {
+void tb_swiglu(size_t t, size_t f, const float *gu, size_t gu_row, float *h, size_t h_row) {
     for (size_t i = 0; i < t; i++, gu += gu_row, h += h_row)
         for (size_t j = 0; j < f; j += LANES) {
             vec gate = load(gu + j);
@@ -229,8 +225,8 @@ static void swiglu(size_t t, size_t f, const float *gu, size_t gu_row, float *h,
 }
 
 /* s = sigmoid(gate): dgate = dh up s (1 + gate (1 - s)), dup = dh gate s. */
-static void swiglu_back(size_t t, size_t f, const float *gu, size_t gu_row, const float *dh,
-                        size_t dh_row, float *dgu) {
+void tb_swiglu_back(size_t t, size_t f, const float *gu, size_t gu_row, const float *dh,
+                    size_t dh_row, float *dgu) {
     for (size_t i = 0; i < t; i++, gu += gu_row, dgu += gu_row, dh += dh_row)
         for (size_t j = 0; j < f; j += LANES) {
             vec gate = load(gu + j), up = load(gu + f + j), d = load(dh + j);
@@ -259,8 +255,8 @@ INLINE void fill(float *x, size_t from, size_t to, float value) {
         x[j] = value;
 }
 
-static void causal_softmax(size_t t, size_t first, size_t n, float scale, float *s, size_t s_row,
-                           float *log_sum) {
+void tb_causal_softmax(size_t t, size_t first, size_t n, float scale, float *s, size_t s_row,
+                       float *log_sum) {
     n = tb_round(n);
     for (size_t i = 0; i < t; i++, s += s_row) {
         size_t seen = first + i + 1, j = 0;
@@ -282,8 +278,8 @@ static void causal_softmax(size_t t, size_t first, size_t n, float scale, float 
     }
 }
 
-static void causal_softmax_back(size_t t, size_t first, size_t n, float scale, float *s, float *dp,
-                                size_t s_row, const float *log_sum, const float *delta) {
+void tb_causal_softmax_back(size_t t, size_t first, size_t n, float scale, float *s, float *dp,
+                            size_t s_row, const float *log_sum, const float *delta) {
     n = tb_round(n);
     for (size_t i = 0; i < t; i++, s += s_row, dp += s_row) {
         size_t seen = first + i + 1, j = 0;
@@ -300,8 +296,8 @@ static void causal_softmax_back(size_t t, size_t first, size_t n, float scale, f
     }
 }
 
-static void cross_entropy(size_t t, size_t v, float *logits, size_t row, const int32_t *targets,
-                          float scale, float *loss) {
+void tb_cross_entropy(size_t t, size_t v, float *logits, size_t row, const int32_t *targets,
+                      float scale, float *loss) {
     size_t n = tb_round(v);
     for (size_t i = 0; i < t; i++, logits += row) {
         fill(logits, v, n, -INFINITY);
@@ -327,12 +323,12 @@ static void cross_entropy(size_t t, size_t v, float *logits, size_t row, const i
     }
 }
 
-static void exponential(size_t n, const float *x, float *y) {
-    for (size_t j = 0; j < n; j += LANES)
+void tb_exp(int64_t n, const float *x, float *y) {
+    for (int64_t j = 0; j < n; j += LANES)
         store(y + j, vexp(load(x + j)));
 }
 
-static double reduce(size_t n, size_t parts, float *const *part, size_t from, float *out) {
+double tb_reduce(size_t n, size_t parts, float *const *part, size_t from, float *out) {
     double squares = 0;
     enum { SPAN = 1024 }; /* numbers summed in float32 lanes before they join in double */
     for (size_t start = from; start < from + n; start += SPAN) {
@@ -357,8 +353,7 @@ INLINE vec root(vec x) {
     return y;
 }
 
-static void adamw(size_t n, const struct tb_adamw *o, float *w, const float *g, float *m,
-                  float *v) {
+void tb_adamw(size_t n, const struct tb_adamw *o, float *w, const float *g, float *m, float *v) {
     for (size_t j = 0; j < n; j += LANES) {
         vec grad = load(g + j) * o->clip;
         vec mean = load(m + j) + (grad - load(m + j)) * o->rest1;
@@ -369,18 +364,3 @@ static void adamw(size_t n, const struct tb_adamw *o, float *w, const float *g, 
         store(w + j, load(w + j) * o->keep - mean * o->step_size / down);
     }
 }
-
-const struct tb_math TB_KERNELS = {
-    .name = TB_NAME,
-    .matmul = matmul,
-    .norm = norm,
-    .norm_back = norm_back,
-    .swiglu = swiglu,
-    .swiglu_back = swiglu_back,
-    .causal_softmax = causal_softmax,
-    .causal_softmax_back = causal_softmax_back,
-    .cross_entropy = cross_entropy,
-    .exponential = exponential,
-    .reduce = reduce,
-    .adamw = adamw,
-};

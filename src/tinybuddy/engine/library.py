@@ -1,29 +1,53 @@
-"""Find and load the native engine."""
+"""Find and load the native engine: of its libraries the fastest that this processor runs."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import sys
 from pathlib import Path
 
 from tinybuddy.errors import TinybuddyError
 
+FOLDER = Path(__file__).parent
+KERNELS = ("baseline", "avx2", "avx512")  # what build.py names libraries after, slow to fast
 _SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
-LIBRARY = Path(__file__).parent / f"_engine{_SUFFIX}"
 
 
 @functools.cache
-def load() -> ctypes.CDLL:
+def load(kernels: str | None = None) -> ctypes.CDLL:
     """Return the engine's library, loaded once.
 
+    Args:
+        kernels: one of `KERNELS`. None is what the environment's ``TINYBUDDY_KERNELS`` names, else
+            the fastest that this processor runs.
+
     Raises:
-        TinybuddyError: if it was not built, or not for this system.
+        TinybuddyError: if it was not built, or not for this system, or this processor lacks the
+            kernels.
     """
-    if not LIBRARY.is_file():
+    baseline = _open("baseline")
+    baseline.tb_processor.restype = ctypes.c_char_p
+    best: str = baseline.tb_processor().decode()
+    wanted = kernels or os.environ.get("TINYBUDDY_KERNELS") or best
+    able = KERNELS[: KERNELS.index(best) + 1]
+    if wanted not in able:
+        raise TinybuddyError(
+            f"This processor does not run the kernels {wanted!r}: set TINYBUDDY_KERNELS to "
+            f"{' or '.join(able)}, or not at all."
+        )
+    library = baseline if wanted == "baseline" else _open(wanted)
+    library.kernels = wanted  # type: ignore[attr-defined]
+    return library
+
+
+def _open(kernels: str) -> ctypes.CDLL:
+    path = FOLDER / f"_engine_{kernels}{_SUFFIX}"
+    if not path.is_file():
         raise TinybuddyError("The engine was not built: reinstall tinybuddy where a C compiler is.")
     try:
-        return ctypes.CDLL(str(LIBRARY))
+        return ctypes.CDLL(str(path))
     except OSError as error:
         raise TinybuddyError(
             f"The engine cannot be loaded ({error}): reinstall tinybuddy on this machine."

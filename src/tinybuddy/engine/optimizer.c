@@ -21,10 +21,8 @@ static void cut(void *context, const struct tb_place *m, int is_norm) {
     }
 }
 
-int tb_optimizer_make(struct tb_optimizer *o, const struct tb_layout *l,
-                      const struct tb_math *k, size_t threads) {
+int tb_optimizer_make(struct tb_optimizer *o, const struct tb_layout *l, size_t threads) {
     memset(o, 0, sizeof *o);
-    o->kernels = k;
     o->size = l->size;
     o->threads = threads;
     tb_layout_visit(l, cut, o); /* counts */
@@ -62,7 +60,7 @@ static void gather(void *context, size_t thread, size_t task) {
     struct tb_span s = g->o->span[task];
     (void)thread;
     g->o->squares[task] =
-        g->o->kernels->reduce(s.size, g->parts, g->part, s.at, g->o->gradient);
+        tb_reduce(s.size, g->parts, g->part, s.at, g->o->gradient);
 }
 
 double tb_optimizer_gather(struct tb_optimizer *o, size_t parts, float *const *part) {
@@ -85,8 +83,8 @@ static void step(void *context, size_t thread, size_t task) {
     struct tb_optimizer *o = s->o;
     struct tb_span span = o->span[task];
     (void)thread;
-    o->kernels->adamw(span.size, span.decays ? &s->decaying : &s->plain, s->weights + span.at,
-                      o->gradient + span.at, o->mean + span.at, o->square + span.at);
+    tb_adamw(span.size, span.decays ? &s->decaying : &s->plain, s->weights + span.at,
+             o->gradient + span.at, o->mean + span.at, o->square + span.at);
 }
 
 void tb_optimizer_step(struct tb_optimizer *o, const struct tb_settings *s, double norm,

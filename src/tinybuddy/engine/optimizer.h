@@ -11,7 +11,6 @@ struct tb_span {
 };
 
 struct tb_optimizer {
-    const struct tb_math *kernels;
     size_t size, spans, threads;
     struct tb_span *span;
     double *squares;  /* (spans) of the gradient */
@@ -26,8 +25,7 @@ struct tb_settings {
 };
 
 /* 0, or -1 without memory. */
-int tb_optimizer_make(struct tb_optimizer *o, const struct tb_layout *l,
-                      const struct tb_math *k, size_t threads);
+int tb_optimizer_make(struct tb_optimizer *o, const struct tb_layout *l, size_t threads);
 void tb_optimizer_free(struct tb_optimizer *o);
 
 /* Sums the parts of the gradient, in their order, and returns its norm. */

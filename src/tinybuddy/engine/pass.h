@@ -21,7 +21,6 @@ struct tb_layer_numbers {
 /* Memory of one thread, for sequences of at most length positions. */
 struct tb_pass {
     const struct tb_layout *layout;
-    const struct tb_math *kernels;
     size_t length;
     size_t c_row, qkv_row, q_row, gu_row, f_row, t_row, v_row; /* strides */
     size_t head_rows; /* positions whose logits are computed at a time */
@@ -39,8 +38,7 @@ struct tb_pass {
 enum { TB_ATTENTION_ROWS = 32 }; /* rows of scores at a time; the last of them bounds the columns */
 
 /* 0, or -1 without memory. */
-int tb_pass_make(struct tb_pass *p, const struct tb_layout *l, const struct tb_math *k,
-                 size_t length, int with_backward);
+int tb_pass_make(struct tb_pass *p, const struct tb_layout *l, size_t length, int with_backward);
 void tb_pass_free(struct tb_pass *p);
 
 /* weights and turned as tb_layout says; rope (context, D) holds D/2 cosines, then D/2 sines. */
@@ -67,7 +65,6 @@ void tb_rotate(const struct tb_layout *l, const float *rope, float *x, size_t ro
                size_t t, float sign);
 
 /* (t, d) of stride row to (d, t) of stride turned_row. */
-void tb_turn_head(size_t t, size_t d, const float *x, size_t row, float *turned,
-                  size_t turned_row);
+void tb_turn_head(size_t t, size_t d, const float *x, size_t row, float *turned, size_t turned_row);
 
 #endif

@@ -1,7 +1,5 @@
 #include "sample.h"
 
-#include <math.h>
-
 #include "vector.h"
 
 /* ---- random numbers ---- */
@@ -21,214 +19,235 @@ void tb_random_seed(tb_random *random, uint64_t seed) {
     tb_random_next(random);
 }
 
-/* ---- heaps of candidates ---- */
+/* A number from [0, 1). */
+static double uniform(tb_random *random) { return tb_random_next(random) / 4294967296.0; }
 
-typedef struct candidate {
-    double score;
-    int32_t id;
-} candidate;
+/* ---- temperature alone, in float ---- */
 
-static int better(candidate a, candidate b) {
-    return a.score > b.score || (a.score == b.score && a.id < b.id);
+enum { BLOCK = 128 }; /* weights that are summed up together; a multiple of LANES */
+
+static float best_of(const float *x, int32_t size) {
+    vec best[4];
+    int32_t i = 0;
+    for (int j = 0; j < 4; j++) best[j] = all(x[0]);
+    for (; i + 4 * LANES <= size; i += 4 * LANES)
+        for (int j = 0; j < 4; j++) best[j] = at_least(best[j], load(x + i + j * LANES));
+    float most = largest(at_least(at_least(best[0], best[1]), at_least(best[2], best[3])));
+    for (; i < size; i++) most = x[i] > most ? x[i] : most;
+    return most;
 }
 
-/* Restores the order of a heap below place `at`. On top is the best candidate, or the worst. */
-static void sift(candidate *heap, int32_t size, int32_t at, int worst_on_top) {
-    candidate moved = heap[at];
-    while (at < size / 2) {
-        int32_t child = 2 * at + 1;
-        if (child + 1 < size && better(heap[child + 1], heap[child]) != worst_on_top) child++;
-        if (better(heap[child], moved) == worst_on_top) break;
-        heap[at] = heap[child];
-        at = child;
+/* Weights exp((x - best) * factor) of a block, vector by vector; the last block goes on with what is
+   infinitely unlikely. Returns their sum; weights (BLOCK) is NULL or keeps them. */
+INLINE float soften(const float *x, int32_t left, float best, float factor, float *weights) {
+    float rest[BLOCK];
+    vec total = all(0.0f);
+    if (left < BLOCK) {
+        for (int32_t i = 0; i < BLOCK; i++) rest[i] = i < left ? x[i] : -INFINITY;
+        x = rest;
     }
-    heap[at] = moved;
+    for (int32_t i = 0; i < BLOCK; i += LANES) {
+        const vec w = vexp((load(x + i) - best) * factor);
+        if (weights) store(weights + i, w);
+        total += w;
+    }
+    return sum(total);
 }
 
-static void make_heap(candidate *heap, int32_t size, int worst_on_top) {
-    for (int32_t at = size / 2 - 1; at >= 0; at--) sift(heap, size, at, worst_on_top);
-}
+/* The token that `share` of the total falls to, where floats suffice to tell; else -1. NaN makes no
+   comparison true, so it ends in -1 too.
 
-/* ---- the draw ---- */
+   A weight w is off by at most w (2e-7 + 2e-7 |ln w|), which for a vocabulary of 65,535 sums up to
+   2.5e-6 of the total, and adding up BLOCK floats one by one costs another 4e-6. Where the target is
+   1.5e-5 of the total inside a token's part, doubles would give the same one.
 
-/* Working memory: weights and candidates for the vocabulary, a sum for each block of it. */
-typedef struct workplace {
-    double *weights, *sums;
-    candidate *candidates;
-} workplace;
-
-static int32_t blocks(int32_t vocab) { return (vocab + TB_BLOCK - 1) / TB_BLOCK; }
-
-uint64_t tb_sample_bytes(int32_t vocab) {
-    uint64_t padded = (uint64_t)blocks(vocab) * TB_BLOCK;
-    return padded * sizeof(double) + padded / TB_BLOCK * sizeof(double) +
-           padded * sizeof(candidate);
-}
-
-static workplace workplace_in(void *memory, int32_t vocab) {
-    int32_t padded = blocks(vocab) * TB_BLOCK;
-    workplace place;
-    place.candidates = memory;
-    place.weights = (double *)(place.candidates + padded);
-    place.sums = place.weights + padded;
-    return place;
-}
-
-/* A running sum is compared with this share of the total. At least 1e-290, so that what a weight
-   of 0 may be rounded up to is never drawn. */
-static double target_of(double share, double total) {
-    double target = share * total;
-    return target > 1e-290 ? target : 1e-290;
-}
-
-/* The token that `share` of the total falls to, where floats suffice to tell; else -1.
-
-   No weight is off by more than 88 * 2e-7 + 1e-6 of itself, so no running sum by more than 2e-5 of
-   the total. Where the target is that far inside a token's part, doubles would give the same one.
-   Of a story's draws, about 1 in 50 is nearer to a border, and doubles take thrice the time. */
-static int32_t draw_quickly(const tb_kernels *kernels, const float *logits, int32_t vocab,
-                            double best, double temperature, double share, workplace place) {
-    float *weights = (float *)place.weights, *sums = (float *)place.sums;
+   sums: room for one for each BLOCK of the vocabulary */
+static int32_t draw_quickly(const float *logits, int32_t vocab, double temperature, double share,
+                            float *sums) {
+    const int32_t last = (vocab - 1) / BLOCK;
+    const float best = best_of(logits, vocab), factor = (float)(1.0 / temperature);
     double total = 0.0, running = 0.0;
-    kernels->soften_quickly(logits, vocab, (float)best, (float)(1.0 / temperature), weights, sums);
-    for (int32_t b = 0; b < blocks(vocab); b++) total += (double)sums[b];
-    const double target = share * total, margin = 2e-5 * total;
+    for (int32_t b = 0; b <= last; b++) {
+        sums[b] = soften(logits + b * BLOCK, vocab - b * BLOCK, best, factor, NULL);
+        total += (double)sums[b];
+    }
+    const double target = share * total, margin = 1.5e-5 * total;
     int32_t block = 0;
-    while (block + 1 < blocks(vocab) && running + (double)sums[block] <= target)
+    while (block < last && running + (double)sums[block] <= target)
         running += (double)sums[block++];
-    for (int32_t id = block * TB_BLOCK; id < vocab; id++) {
-        double after = running + (double)weights[id];
+    float weights[BLOCK];
+    soften(logits + block * BLOCK, vocab - block * BLOCK, best, factor, weights);
+    for (int32_t i = 0; i < BLOCK && block * BLOCK + i < vocab; i++) {
+        const double after = running + (double)weights[i];
         if (after > target)
-            return target - running > margin && after - target > margin ? id : -1;
+            return target - running > margin && after - target > margin ? block * BLOCK + i : -1;
         running = after;
     }
     return -1;
 }
 
-/* The draw among all tokens, which needs no candidates: the way of temperature alone. */
-static int32_t draw_among_all(const tb_kernels *kernels, const float *logits, int32_t vocab,
-                              double best, double temperature, tb_random *random,
-                              workplace place) {
-    const double share = tb_random_next(random) / 4294967296.0;
-    if (temperature > 1e-30) { /* its reciprocal is a float */
-        int32_t id = draw_quickly(kernels, logits, vocab, best, temperature, share, place);
-        if (id >= 0) return id;
+/* ---- all settings, in double ---- */
+
+/* Tokens that may be drawn, in the order of their ids. */
+typedef struct candidates {
+    double *scores, *weights; /* (size) */
+    int32_t *ids;             /* (size) */
+    int32_t size;
+} candidates;
+
+enum { CHAINS = 8 }; /* sums that go side by side, as an addition waits for the one before it */
+
+static void range_of(const double *x, int32_t size, double *lowest, double *highest) {
+    double low[CHAINS], high[CHAINS];
+    int32_t i = 0;
+    for (int j = 0; j < CHAINS; j++) low[j] = high[j] = x[0];
+    for (; i + CHAINS <= size; i += CHAINS)
+        for (int j = 0; j < CHAINS; j++) {
+            low[j] = x[i + j] < low[j] ? x[i + j] : low[j];
+            high[j] = x[i + j] > high[j] ? x[i + j] : high[j];
+        }
+    for (; i < size; i++) {
+        low[0] = x[i] < low[0] ? x[i] : low[0];
+        high[0] = x[i] > high[0] ? x[i] : high[0];
     }
-    double total = 0.0, running = 0.0;
-    kernels->soften(logits, vocab, best, 1.0 / temperature, place.weights, place.sums);
-    for (int32_t b = 0; b < blocks(vocab); b++) total += place.sums[b];
-    if (!(total >= 1.0)) return -1; /* NaN: the best token alone has 1 */
-    const double target = target_of(share, total);
-    int32_t block = 0, last = 0;
-    while (block + 1 < blocks(vocab) && running + place.sums[block] <= target)
-        running += place.sums[block++];
-    for (int32_t id = block * TB_BLOCK; id < vocab; id++) {
-        running += place.weights[id];
-        if (running > target) return id;
-        if (place.weights[id] > 1e-290) last = id;
+    for (int j = 1; j < CHAINS; j++) {
+        low[0] = low[j] < low[0] ? low[j] : low[0];
+        high[0] = high[j] > high[0] ? high[j] : high[0];
     }
-    return last; /* the two ways of adding up differ in the last digit */
+    *lowest = low[0];
+    *highest = high[0];
 }
 
-/* Keeps the k best of the vocabulary, in no order, without sorting: most scores lose against the
-   worst one kept so far at the first look. */
-static int32_t keep_best(candidate *kept, int32_t k, const float *logits, int32_t vocab,
-                         const uint8_t *seen, double penalty) {
-    int32_t size = 0;
-    for (int32_t id = 0; id < vocab; id++) {
-        candidate next = {logits[id], id};
-        if (seen && seen[id]) next.score *= next.score > 0 ? 1.0 / penalty : penalty;
-        if (next.score != next.score) return 0;
-        if (size < k) {
-            kept[size++] = next;
-            if (size == k && k < vocab) make_heap(kept, k, 1);
-        } else if (next.score > kept[0].score) {
-            kept[0] = next;
-            sift(kept, k, 0, 1);
+static int64_t count_above(const candidates *c, double score) {
+    int64_t count = 0;
+    for (int32_t i = 0; i < c->size; i++) count += c->scores[i] > score;
+    return count;
+}
+
+static double weight_above(const candidates *c, double score) {
+    double sums[CHAINS] = {0};
+    int32_t i = 0;
+    for (; i + CHAINS <= c->size; i += CHAINS)
+        for (int j = 0; j < CHAINS; j++)
+            sums[j] += c->scores[i + j] > score ? c->weights[i + j] : 0.0;
+    for (; i < c->size; i++) sums[0] += c->scores[i] > score ? c->weights[i] : 0.0;
+    for (int j = 1; j < CHAINS; j++) sums[0] += sums[j];
+    return sums[0];
+}
+
+/* Keeps the tokens of which the better ones are fewer than `limit`, or together weigh less. Better
+   is a higher score, or the same and a lower id.
+
+   No sorting: the border is found by halving the range of scores until one token is left in it, or
+   tokens of the same score. For the 40 best of 1,024 that takes some 10 looks at all scores. */
+static void keep_best(candidates *c, double limit, int by_weight) {
+    double low, high;
+    range_of(c->scores, c->size, &low, &high);
+    if (!(low >= -1e300)) low = -1e300; /* minus infinity weighs nothing, and has no middle */
+    int64_t above_low = count_above(c, low), above_high = 0;
+    double before = 0.0; /* what is above high: always less than limit */
+    if ((by_weight ? weight_above(c, low) : (double)above_low) < limit) {
+        high = low; /* only those of the lowest score are in question */
+        low = -HUGE_VAL;
+        before = by_weight ? weight_above(c, high) : (double)above_low;
+    }
+    while (above_low - above_high > 1) {
+        const double middle = low + (high - low) / 2;
+        if (!(low < middle && middle < high)) break;
+        const int64_t count = count_above(c, middle);
+        const double amount = by_weight ? weight_above(c, middle) : (double)count;
+        if (amount < limit) {
+            high = middle;
+            above_high = count;
+            before = amount;
+        } else {
+            low = middle;
+            above_low = count;
         }
     }
-    return size;
+    int32_t kept = 0;
+    for (int32_t i = 0; i < c->size; i++) {
+        const double score = c->scores[i];
+        if (!(score > low)) continue;
+        if (!(score > high)) {
+            if (before >= limit) continue;
+            before += by_weight ? c->weights[i] : 1.0;
+        }
+        c->scores[kept] = score;
+        if (by_weight) c->weights[kept] = c->weights[i];
+        c->ids[kept++] = c->ids[i];
+    }
+    c->size = kept;
 }
 
-/* Keeps the best that reach the share top_p of the total weight. Returns how many there are; they
-   stand at the end of the candidates, where a heap puts what it gives up. */
-static int32_t keep_likeliest(candidate *kept, int32_t size, double top_p, const double *weights,
-                              double total) {
-    double running = 0.0;
-    int32_t left = size;
-    make_heap(kept, size, 0);
-    while (left > 0) {
-        double weight = weights[kept[0].id];
-        running += weight;
-        double before = running - weight;
-        if (before >= top_p * total && before > 0) break;
-        candidate best = kept[0];
-        kept[0] = kept[--left];
-        if (left) sift(kept, left, 0, 0);
-        kept[left] = best;
-    }
-    return size - left;
-}
-
-static int32_t draw_among_some(const float *logits, int32_t vocab, const tb_sampling *how,
-                               const uint8_t *seen, tb_random *random, workplace place) {
-    int32_t k = how->temperature == 0 ? 1 : how->top_k > 0 ? how->top_k : vocab;
-    candidate *kept = place.candidates;
-    double *weights = place.weights; /* by id; those that are not kept are 0 */
-    int32_t size = keep_best(kept, k < vocab ? k : vocab, logits, vocab, seen,
-                             how->repetition_penalty);
-    if (!size) return -1;
-    candidate best = kept[0];
-    for (int32_t i = 1; i < size; i++)
-        if (better(kept[i], best)) best = kept[i];
-    if (!(fabs(best.score) <= 1.7e308)) return -1;
-    if (how->temperature == 0) return best.id;
-
-    double total = 0.0;
-    for (int32_t id = 0; id < vocab; id++) weights[id] = 0.0;
-    for (int32_t i = 0; i < size; i++) {
-        weights[kept[i].id] = exp((kept[i].score - best.score) / how->temperature);
-        total += weights[kept[i].id];
-    }
-    if (how->top_p < 1.0) {
-        int32_t likely = keep_likeliest(kept, size, how->top_p, weights, total);
-        for (int32_t i = 0; i < size - likely; i++) weights[kept[i].id] = 0.0;
-    }
-    double running = 0.0;
-    total = 0.0;
-    for (int32_t id = 0; id < vocab; id++) { /* most are 0: to add them too would wait for each */
-        if (weights[id] == 0.0) continue;
-        if (weights[id] < how->min_p) weights[id] = 0.0;
-        total += weights[id];
-    }
-    double target = target_of(tb_random_next(random) / 4294967296.0, total);
-    int32_t last = 0;
+/* Scores after the penalty; 0 where one is not a number. */
+static int score_all(candidates *c, const float *logits, int32_t vocab, const uint8_t *seen,
+                     double penalty) {
+    int bad = 0;
+    c->size = vocab;
     for (int32_t id = 0; id < vocab; id++) {
-        if (weights[id] == 0.0) continue;
-        running += weights[id];
-        if (running > target) return id;
-        last = id;
+        c->scores[id] = (double)logits[id];
+        c->ids[id] = id;
+        bad |= logits[id] != logits[id];
+    }
+    for (int32_t id = 0; seen && id < vocab; id++)
+        if (seen[id]) c->scores[id] *= c->scores[id] > 0 ? 1.0 / penalty : penalty;
+    return !bad;
+}
+
+static int32_t draw_exactly(const float *logits, int32_t vocab, const tb_sampling *how,
+                            const uint8_t *seen, tb_random *random, candidates c) {
+    double lowest, best, total = 0.0, running = 0.0;
+    if (!score_all(&c, logits, vocab, seen, how->repetition_penalty)) return -1;
+    range_of(c.scores, c.size, &lowest, &best);
+    if (!(fabs(best) <= 1.7e308)) return -1;
+    if (how->temperature == 0) {
+        int32_t id = 0;
+        while (c.scores[id] < best) id++;
+        return id;
+    }
+    if (how->top_k > 0 && how->top_k < vocab) keep_best(&c, (double)how->top_k, 0);
+    for (int32_t i = 0; i < c.size; i++) {
+        c.weights[i] = exp((c.scores[i] - best) / how->temperature);
+        total += c.weights[i];
+    }
+    if (how->top_p < 1.0) /* at least the best one is kept */
+        keep_best(&c, how->top_p * total > 1e-300 ? how->top_p * total : 1e-300, 1);
+    total = 0.0;
+    for (int32_t i = 0; i < c.size; i++) {
+        if (c.weights[i] < how->min_p) c.weights[i] = 0.0;
+        total += c.weights[i];
+    }
+    const double target = uniform(random) * total;
+    int32_t last = 0;
+    for (int32_t i = 0; i < c.size; i++) {
+        if (c.weights[i] == 0.0) continue;
+        running += c.weights[i];
+        last = c.ids[i];
+        if (running > target) break;
     }
     return last;
 }
 
-int32_t tb_sample_with(const tb_kernels *kernels, const float *logits, int32_t vocab,
-                       const tb_sampling *how, const uint8_t *seen, tb_random *random,
-                       void *memory) {
-    workplace place = workplace_in(memory, vocab);
-    if (how->repetition_penalty == 1.0) seen = NULL;
-    int all = how->top_k <= 0 || how->top_k >= vocab;
-    if (how->temperature != 0 && all && how->top_p >= 1.0 && how->min_p <= 0 && !seen) {
-        double best = kernels->maximum(logits, vocab);
-        /* The reciprocal of a tiny temperature would be infinite, and infinity times 0 is NaN. */
-        if (!(fabs(best) <= 3.5e38)) return -1;
-        if (how->temperature > 1e-290)
-            return draw_among_all(kernels, logits, vocab, best, how->temperature, random, place);
-    }
-    return draw_among_some(logits, vocab, how, seen, random, place);
+/* ---- one draw ---- */
+
+uint64_t tb_sample_bytes(int32_t vocab) {
+    const uint64_t room = ((uint64_t)vocab + BLOCK - 1) / BLOCK * BLOCK;
+    return room * (2 * sizeof(double) + sizeof(int32_t));
 }
 
 int32_t tb_sample(const float *logits, int32_t vocab, const tb_sampling *how, const uint8_t *seen,
                   tb_random *random, void *memory) {
-    return tb_sample_with(tb_kernels_pick(), logits, vocab, how, seen, random, memory);
+    candidates c = {memory, (double *)memory + vocab, NULL, 0};
+    c.ids = (int32_t *)(c.weights + vocab);
+    const int by_top_k = how->top_k > 0 && how->top_k < vocab;
+    if (how->repetition_penalty == 1.0) seen = NULL;
+    if (how->temperature > 1e-30 /* its reciprocal is a float */ && !by_top_k && how->top_p >= 1.0 &&
+        how->min_p <= 0 && !seen) {
+        tb_random again = *random;
+        const int32_t id = draw_quickly(logits, vocab, how->temperature, uniform(random), memory);
+        if (id >= 0) return id;
+        *random = again;
+    }
+    return draw_exactly(logits, vocab, how, seen, random, c);
 }

@@ -33,10 +33,4 @@ uint64_t tb_sample_bytes(int32_t vocab);
 int32_t tb_sample(const float *logits, int32_t vocab, const tb_sampling *how, const uint8_t *seen,
                   tb_random *random, void *memory);
 
-struct tb_kernels;
-/* The same with the processor's kernels already known. */
-int32_t tb_sample_with(const struct tb_kernels *kernels, const float *logits, int32_t vocab,
-                       const tb_sampling *how, const uint8_t *seen, tb_random *random,
-                       void *memory);
-
 #endif

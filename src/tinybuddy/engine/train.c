@@ -17,7 +17,6 @@ enum {
 
 struct tb_trainer {
     struct tb_layout layout;
-    const struct tb_math *kernels;
     size_t threads;
     float *weights, *turned, *rope;
     int turned_is_old;
@@ -45,7 +44,6 @@ struct tb_trainer *tb_trainer_new(const struct tb_shape *shape, int32_t threads)
     struct tb_trainer *m = calloc(1, sizeof *m);
     if (!m)
         return NULL;
-    m->kernels = tb_math_pick();
     m->threads = threads < 1 ? 1 : threads < MOST_THREADS ? (size_t)threads : MOST_THREADS;
     if (tb_layout_make(&m->layout, shape) == 0) {
         m->weights = calloc(m->layout.size, sizeof(float));
@@ -79,7 +77,7 @@ void tb_trainer_free(struct tb_trainer *m) {
 static int begin_learning(struct tb_trainer *m) {
     if (m->learns)
         return TB_OK;
-    if (tb_optimizer_make(&m->optimizer, &m->layout, m->kernels, m->threads) != 0)
+    if (tb_optimizer_make(&m->optimizer, &m->layout, m->threads) != 0)
         return TB_NO_MEMORY;
     m->learns = 1;
     return TB_OK;
@@ -140,7 +138,7 @@ static size_t ready_threads(struct tb_trainer *m, size_t tasks, size_t length, i
             length = p->length;
         with_backward |= p->dx != NULL;
         tb_pass_free(p);
-        if (tb_pass_make(p, &m->layout, m->kernels, length, with_backward) != 0)
+        if (tb_pass_make(p, &m->layout, length, with_backward) != 0)
             return i;
     }
     return wanted;
@@ -172,9 +170,9 @@ static void learn_part(void *context, size_t thread, size_t task) {
     job->m->losses[task] = loss;
 }
 
-int tb_trainer_step(struct tb_trainer *m, const int32_t *inputs, const int32_t *targets, int64_t batch,
-                  int64_t length, const struct tb_settings *settings,
-                  const volatile int32_t *stop, double *result) {
+int tb_trainer_step(struct tb_trainer *m, const int32_t *inputs, const int32_t *targets,
+                    int64_t batch, int64_t length, const struct tb_settings *settings,
+                    const volatile int32_t *stop, double *result) {
     size_t parts = (size_t)batch < MOST_PARTS ? (size_t)batch : MOST_PARTS;
     while (parts > 1 && parts * m->layout.size > PART_FLOATS)
         parts--;
@@ -243,19 +241,15 @@ static int each_sequence(struct tb_trainer *m, struct job *job,
 }
 
 int tb_trainer_score(struct tb_trainer *m, const int32_t *inputs, const int32_t *targets,
-                   int64_t batch, int64_t length, const volatile int32_t *stop, float *log_p) {
+                     int64_t batch, int64_t length, const volatile int32_t *stop, float *log_p) {
     struct job job = {.inputs = inputs, .targets = targets, .batch = (size_t)batch,
                       .length = (size_t)length, .stop = stop, .out = log_p};
     return each_sequence(m, &job, score_sequence);
 }
 
 int tb_trainer_logits(struct tb_trainer *m, const int32_t *inputs, int64_t batch, int64_t length,
-                    int64_t from, const volatile int32_t *stop, float *logits) {
+                      int64_t from, const volatile int32_t *stop, float *logits) {
     struct job job = {.inputs = inputs, .batch = (size_t)batch, .length = (size_t)length,
                       .from = (size_t)from, .stop = stop, .out = logits};
     return each_sequence(m, &job, logits_of_sequence);
-}
-
-void tb_exp(int64_t n, const float *x, float *y) {
-    tb_math_pick()->exponential((size_t)n, x, y);
 }

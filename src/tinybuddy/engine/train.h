@@ -24,20 +24,15 @@ void tb_trainer_set_steps(struct tb_trainer *model, int64_t steps);
  * The weights stay as they are unless TB_OK comes back: so they do when *stop, which is looked at
  * before each sequence, is no longer 0, or when loss or norm is not finite. */
 int tb_trainer_step(struct tb_trainer *model, const int32_t *inputs, const int32_t *targets,
-                         int64_t batch, int64_t length, const struct tb_settings *settings,
-                         const volatile int32_t *stop, double *result);
+                    int64_t batch, int64_t length, const struct tb_settings *settings,
+                    const volatile int32_t *stop, double *result);
 
 /* log p (batch, length) of each target. */
 int tb_trainer_score(struct tb_trainer *model, const int32_t *inputs, const int32_t *targets,
-                          int64_t batch, int64_t length, const volatile int32_t *stop,
-                          float *log_p);
+                     int64_t batch, int64_t length, const volatile int32_t *stop, float *log_p);
 
 /* Logits (batch, length - from, V) of the positions from `from` on. */
 int tb_trainer_logits(struct tb_trainer *model, const int32_t *inputs, int64_t batch,
-                           int64_t length, int64_t from, const volatile int32_t *stop,
-                           float *logits);
-
-/* y (n) = e^x of the kernels, for the test of its error; n in whole vectors of 16. */
-void tb_exp(int64_t n, const float *x, float *y);
+                      int64_t length, int64_t from, const volatile int32_t *stop, float *logits);
 
 #endif

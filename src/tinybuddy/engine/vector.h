@@ -1,60 +1,169 @@
-/* The inner loops of decoding, compiled once for each kind of processor; vector.c picks at run time.
+/* Vectors as wide as those of the processor that this is compiled for: AVX-512, AVX2 with FMA, or 4
+   lanes wherever GCC's vector types are (SSE2, NEON). Elsewhere, or with TB_SCALAR, a vector is one
+   float and everything is plain C99.
 
-   Matrices are packed in groups of TB_GROUP columns, a column being one output: group g holds, for
-   every input i in turn, the weights of its columns side by side. A product is then one walk through
-   memory, a multiply-add over outputs a load, with nothing to add up across lanes at the end. The
-   last group is narrower: the number of outputs is rounded up to TB_ALIGN, with zeros. */
+   Products and sums are written a * b + c; -ffp-contract=fast makes them one instruction. */
 
 #ifndef TB_VECTOR_H
 #define TB_VECTOR_H
 
-#include <stddef.h>
+#include <math.h>
 #include <stdint.h>
+#include <string.h>
 
-enum {
-    TB_ALIGN = 16,  /* floats in the widest vector, 64 bytes */
-    TB_GROUP = 128, /* columns side by side: 8 such vectors, all in registers */
-    TB_BLOCK = 64   /* weights of the sampler that are summed up together */
-};
+#if !defined(__GNUC__) || defined(TB_SCALAR)
+#define LANES 1
+#elif defined(__AVX512F__)
+#define LANES 16
+#elif defined(__AVX2__) && defined(__FMA__)
+#define LANES 8
+#else
+#define LANES 4
+#endif
 
-/* A packed matrix (in, out_padded); one of the two pointers is NULL. */
-typedef struct tb_matrix {
-    const float *f32;
-    const int8_t *i8;
-    const float *scale; /* of each output, with i8 */
-    int32_t in, out;    /* out is a multiple of TB_ALIGN */
-} tb_matrix;
+#if LANES >= 8
+#include <immintrin.h>
+#endif
 
-/* One layer's keys (K, D, context_padded) and values (K, context, value_width) of one stream. */
-typedef struct tb_attention {
-    const float *keys, *values;
-    int32_t heads, kv_heads, head_dim, context_padded, context, value_width;
-} tb_attention;
+#if LANES > 1
+#define INLINE static inline __attribute__((always_inline, unused))
+/* aligned(4): loads and stores need not be aligned. */
+typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef uint32_t bits __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+#else
+#define INLINE static inline
+typedef float vec;
+#endif
 
-typedef struct tb_kernels {
-    const char *name;
-    int32_t lanes;
-    /* y (rows, out) = x (rows, in) w, or y += x w. Each row comes out the same to the last bit
-       whatever the number of rows. */
-    void (*product)(const tb_matrix *w, int32_t rows, const float *x, size_t x_stride, float *y,
-                    size_t y_stride, int add);
-    /* y = x / sqrt(mean(x^2) + eps) * weight, over size numbers */
-    void (*rms_norm)(const float *x, const float *weight, float *y, int32_t size, float eps);
-    /* gate *= up / (1 + exp(-gate)), over size numbers, a multiple of TB_ALIGN */
-    void (*swiglu)(float *gate, const float *up, int32_t size);
-    /* out (H, D) = softmax(q K) V over the first length positions; q (H, D) is scaled by the
-       caller. scores has room for H/K rows of context_padded. */
-    void (*attend)(const tb_attention *a, const float *q, int32_t length, float *scores, float *out);
-    float (*maximum)(const float *x, int32_t size);
-    /* weights[i] = exp((x[i] - best) * inverse_temperature), sums[b] = the sum of block b of
-       TB_BLOCK; weights has room for whole blocks. */
-    void (*soften)(const float *x, int32_t size, double best, double inverse_temperature,
-                   double *weights, double *sums);
-    /* The same in float: a weight w is off by at most w (1e-6 + 2e-7 |ln w|), and 1e-38. */
-    void (*soften_quickly)(const float *x, int32_t size, float best, float inverse_temperature,
-                           float *weights, float *sums);
-} tb_kernels;
+INLINE vec load(const float *p) { return *(const vec *)p; }
 
-const tb_kernels *tb_kernels_pick(void);
+INLINE void store(float *p, vec x) { *(vec *)p = x; }
+
+INLINE vec all(float x) {
+#if LANES > 1
+    return x - (vec){0}; /* x - 0 is x, also for -0 and NaN, so it costs only the broadcast */
+#else
+    return x;
+#endif
+}
+
+/* The larger of both; x where x is NaN. */
+INLINE vec at_least(vec low, vec x) {
+#if LANES == 16
+    return (vec)_mm512_max_ps((__m512)low, (__m512)x); /* one instruction instead of three */
+#elif LANES == 8
+    return (vec)_mm256_max_ps((__m256)low, (__m256)x);
+#elif LANES > 1
+    bits below = (bits)(x < low);
+    return (vec)((below & (bits)low) | (~below & (bits)x));
+#else
+    return x < low ? low : x;
+#endif
+}
+
+/* The smaller of both; x where x is NaN. */
+INLINE vec at_most(vec high, vec x) {
+#if LANES == 16
+    return (vec)_mm512_min_ps((__m512)high, (__m512)x);
+#elif LANES == 8
+    return (vec)_mm256_min_ps((__m256)high, (__m256)x);
+#elif LANES > 1
+    bits above = (bits)(x > high);
+    return (vec)((above & (bits)high) | (~above & (bits)x));
+#else
+    return x > high ? high : x;
+#endif
+}
+
+/* x in the lanes below count, value from there on. */
+INLINE vec first_lanes(size_t count, vec x, float value) {
+    if (count >= LANES) return x;
+#if LANES > 1
+    bits lane;
+    for (uint32_t i = 0; i < LANES; i++) lane[i] = i;
+    bits inside = (bits)(lane < (uint32_t)count);
+    return (vec)((inside & (bits)x) | (~inside & (bits)all(value)));
+#else
+    return all(value);
+#endif
+}
+
+/* Stores the lanes below count. */
+INLINE void store_first(size_t count, float *p, vec x) {
+#if LANES == 16
+    _mm512_mask_storeu_ps(p, (__mmask16)(count >= 16 ? 0xffff : (1 << count) - 1), (__m512)x);
+#elif LANES > 1
+    for (size_t i = 0; i < LANES && i < count; i++) p[i] = x[i];
+#else
+    if (count) *p = x;
+#endif
+}
+
+/* Small whole numbers as floats. */
+INLINE vec load_int8(const int8_t *p) {
+#if LANES == 16
+    return (vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
+#elif LANES == 8
+    return (vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+#elif LANES > 1
+    return (vec){(float)p[0], (float)p[1], (float)p[2], (float)p[3]};
+#else
+    return (float)*p;
+#endif
+}
+
+/* Across lanes by halves: one after the other, each addition would wait for the one before it. */
+INLINE float sum(vec x) {
+#if LANES == 16
+    return _mm512_reduce_add_ps((__m512)x);
+#else
+    float lanes[LANES];
+    memcpy(lanes, &x, sizeof x);
+    for (int half = LANES / 2; half; half /= 2)
+        for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
+    return lanes[0];
+#endif
+}
+
+/* The largest lane; what it is among NaN is not said. */
+INLINE float largest(vec x) {
+#if LANES == 16
+    return _mm512_reduce_max_ps((__m512)x);
+#else
+    float lanes[LANES];
+    memcpy(lanes, &x, sizeof x);
+    for (int half = LANES / 2; half; half /= 2)
+        for (int i = 0; i < half; i++)
+            lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
+    return lanes[0];
+#endif
+}
+
+/* e^x with a relative error below 2e-7 between -87 and 88; what lies outside counts as -87.3 or
+   88.3. NaN comes through. e^x = 2^n e^r, n the nearest whole number to x / ln 2, r in two pieces so
+   that it stays exact; the polynomial is that of Cephes (Moshier, expf). */
+INLINE vec vexp(vec x) {
+    x = at_most(all(88.3f), at_least(all(-87.3f), x));
+    vec shifted = x * 1.44269504f + 12582912.0f; /* 1.5 * 2^23: the low bits become n */
+    vec n = shifted - 12582912.0f;
+    vec r = x - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    vec p = all(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + (r + 1.0f);
+#if LANES > 1
+    return p * (vec)(((bits)shifted << 23) + 0x3f800000u); /* 2^n, put together from its exponent */
+#else
+    uint32_t power;
+    memcpy(&power, &shifted, sizeof power);
+    power = (power << 23) + 0x3f800000u;
+    memcpy(&x, &power, sizeof x);
+    return p * x;
+#endif
+}
 
 #endif
