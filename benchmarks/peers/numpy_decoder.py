@@ -4,9 +4,7 @@ At this size a call costs more than its arithmetic, so what can be folded into t
 norm's weight into the matrix after it, the scale of the attention into the queries, the sign of
 SwiGLU's exponent into the gate. Rotary positions turn pairs as complex numbers. A query row has
 zeros where the other heads' keys are, so that all heads are one product, and a column of ones
-beside the values sums the attention. A softmax does without its shift by the largest logit, which
-small models keep far below 88, where float32 would overflow, with a warning. Views are taken and
-results are allocated before the story.
+beside the values sums the attention. Views are taken and results are allocated before the story.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ import random
 from collections.abc import Mapping
 
 import numpy as np
-from numpy import add, divide, exp, multiply
+from numpy import add, divide, exp, maximum, multiply, subtract
 from numpy.typing import NDArray
 
 from tinybuddy.config import ModelConfig, SampleConfig
@@ -31,6 +29,7 @@ def folded(matrix: Array, norm: Array) -> Array:
 
 def draw(logits: Array, running: Array, uniform: float) -> int:
     """Draw a place by the logits, which are overwritten."""
+    subtract(logits, logits[logits.argmax()], logits)  # argmax is three times as fast as max
     exp(logits, logits)
     add.accumulate(logits, 0, None, running)
     return int(running.searchsorted(running[-1] * uniform))
@@ -69,7 +68,7 @@ class Layer:
         value_cache = np.ones((context, keys + 1), np.float32)
         self.key = list(key_cache.view(np.complex64))
         self.value = list(value_cache[:, :keys])
-        self.keys = [key_cache[: end + 1] for end in range(context)]
+        self.keys = [key_cache[: end + 1].T for end in range(context)]
         self.values = [value_cache[: end + 1] for end in range(context)]
 
 
@@ -98,10 +97,10 @@ class NumpyDecoder:
             *(p.view(np.complex64) for p in (self.query, self.key)),
         )
         turned = np.zeros(heads * keys, np.float32)
-        self.turned, self.queries = turned.view(np.complex64), turned.reshape(heads, keys).T
-        scores = np.zeros((context, heads), np.float32)
-        self.scores = [scores[: end + 1] for end in range(context)]
-        self.shares = [scores[: end + 1].T for end in range(context)]
+        self.turned, self.queries = turned.view(np.complex64), turned.reshape(heads, keys)
+        scores = np.zeros(heads * context, np.float32)
+        self.scores = [scores[: heads * n].reshape(heads, n) for n in range(1, context + 1)]
+        self.most = np.zeros((heads, 1), np.float32)
         self.sums, self.mixed = np.zeros((2, heads, keys + 1), np.float32)
         self.total, self.flat = self.sums[:, keys:], self.mixed.reshape(-1)
         self.gate_up = np.zeros(2 * inner, np.float32)
@@ -113,7 +112,7 @@ class NumpyDecoder:
     def logits(self, token: int, position: int, temperature: float = 1.0) -> Array:
         """Feed a token; the logits (V,) after it, divided, last until the next call."""
         x, normed, added, scores = self.x, self.normed, self.added, self.scores[position]
-        gate, exps, sums, mixed = self.gate, self.exp, self.sums, self.mixed
+        gate, exps, sums, mixed, most = self.gate, self.exp, self.sums, self.mixed, self.most
         x[:] = self.rows[token]
         for layer in self.layers:
             self.norm(1.0)
@@ -121,9 +120,10 @@ class NumpyDecoder:
             multiply(self.query, self.query_turns[position], self.turned)
             multiply(self.key, self.key_turns[position], layer.key[position])
             layer.value[position][:] = self.value
-            layer.keys[position].dot(self.queries, scores)
+            self.queries.dot(layer.keys[position], scores)
+            subtract(scores, maximum.reduce(scores, 1, None, most, True), scores)
             exp(scores, scores)
-            self.shares[position].dot(layer.values[position], sums)
+            scores.dot(layer.values[position], sums)
             divide(sums, self.total, mixed)
             self.flat.dot(layer.out, added)
             add(x, added, x)
