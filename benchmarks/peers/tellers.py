@@ -201,6 +201,7 @@ class LlamaCpp(Teller):
         options.n_ctx = options.n_batch = options.n_ubatch = model.config.max_position_embeddings
         options.n_threads = options.n_threads_batch = 1
         options.type_k = options.type_v = 0  # float32, as everybody's
+        options.flash_attn_type = 0  # without it a head of so few numbers is faster
         options.no_perf = True
         self.model = api.llama_model_load_from_file(
             os.fsencode(path), api.llama_model_default_params()
