@@ -1,58 +1,71 @@
-"""Training speed of the engine against a bare PyTorch loop of the same model, one core.
+"""Training speed of the engine against PyTorch eager, and of two threads against one.
 
-    python benchmarks/engine_train_speed.py [--runs 5] [--steps 40] [--cores 2]
+    python benchmarks/engine_train_speed.py [--runs 5] [--steps 40] [--optimizer adamw]
 
-Both train the recipe `card` (batches of 32 x 128 random ids) in this process, in turn, so that
-what else the machine does falls on both; the ratio is the median of the pairs' ratios. With
-``--cores 2`` the engine's own gain from a second thread is measured the same way.
+Everything trains the shape of recipe `card` on batches of 32 x 128 random ids, in this process or
+in workers of it. What is compared takes turns, so that what else the machine does falls on both;
+the ratio is that of the medians. First one core: the engine and a bare PyTorch loop, pinned to it
+where the system can. Then two: what two threads gain counts only beside what the machine gives to
+two independent processes of one thread each in the same run, since shared cores give less than two.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
+import platform
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from multiprocessing.connection import Connection
 
 import numpy as np
 import torch
 
-import tinybuddy
+from tinybuddy.backend import random_weights
 from tinybuddy.config import ModelConfig, TrainConfig
 from tinybuddy.engine.library import load
 from tinybuddy.engine.trainer import EngineTrainer
 from tinybuddy.model import create_model
+from tinybuddy.provenance import provenance
 
-CONFIG, TRAIN = ModelConfig(), TrainConfig()
-TOKENS = TRAIN.batch_size * CONFIG.max_position_embeddings
+CONFIG, BATCH = ModelConfig(), TrainConfig().batch_size
+TOKENS = BATCH * CONFIG.max_position_embeddings
+
+Run = Callable[[int], float]
 
 
 def batches() -> list[tuple[np.ndarray, np.ndarray]]:
-    """Ten batches, which both go round."""
+    """Ten batches, which all go round."""
     random = np.random.default_rng(0)
-    shape = (10, 2, TRAIN.batch_size, CONFIG.max_position_embeddings)
+    shape = (10, 2, BATCH, CONFIG.max_position_embeddings)
     return [(ids[0], ids[1]) for ids in random.integers(0, CONFIG.vocab_size, shape)]
 
 
-def engine(threads: int) -> Callable[[int], None]:
-    """Return what trains the engine for a number of steps."""
-    trainer, data = EngineTrainer(CONFIG, replace(TRAIN, threads=threads), None), batches()
+def engine(threads: int, optimizer: str) -> Run:
+    """Return what trains the engine for a number of steps and tells the tokens per second."""
+    train = TrainConfig(threads=threads, optimizer=optimizer)
+    trainer, data = EngineTrainer(CONFIG, train, random_weights(CONFIG, 0, 0.02)), batches()
 
-    def run(steps: int) -> None:
+    def run(steps: int) -> float:
+        began = time.perf_counter()
         for step in range(steps):
             trainer.step(*data[step % len(data)], 1e-3)
+        return steps * TOKENS / (time.perf_counter() - began)
 
     return run
 
 
-def bare_loop() -> Callable[[int], None]:
-    """Return the fewest lines of PyTorch that train the same model."""
+def eager() -> Run:
+    """Return the same for the fewest lines of PyTorch that train this model with AdamW."""
     model = create_model(asdict(CONFIG))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1, fused=True)
     data = [(torch.from_numpy(x), torch.from_numpy(y)) for x, y in batches()]
 
-    def run(steps: int) -> None:
+    def run(steps: int) -> float:
+        began = time.perf_counter()
         for step in range(steps):
             inputs, targets = data[step % len(data)]
             logits = model(inputs)
@@ -61,25 +74,46 @@ def bare_loop() -> Callable[[int], None]:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
+        return steps * TOKENS / (time.perf_counter() - began)
 
     return run
 
 
-def speed(run: Callable[[int], None], steps: int) -> float:
-    """Tokens per second."""
-    began = time.perf_counter()
-    run(steps)
-    return steps * TOKENS / (time.perf_counter() - began)
+def two_processes(optimizer: str) -> tuple[Run, Callable[[], None]]:
+    """Return the same for two processes of one thread, their speeds added, and what ends them."""
+    context = multiprocessing.get_context("spawn")
+    ends = [context.Pipe() for _ in range(2)]
+    workers = [context.Process(target=_work, args=(end, optimizer)) for _, end in ends]
+    for worker in workers:
+        worker.start()
+
+    def run(steps: int) -> float:
+        for end, _ in ends:
+            end.send(steps)
+        return sum(float(end.recv()) for end, _ in ends)
+
+    def stop() -> None:
+        for end, _ in ends:
+            end.send(0)
+        for worker in workers:
+            worker.join()
+
+    return run, stop
 
 
-def compare(
-    first: Callable[[int], None], second: Callable[[int], None], runs: int, steps: int
-) -> tuple[float, float, float]:
-    """Median speeds of both, taken in turn, and the median of first / second."""
-    first(3), second(3)  # the first steps warm the allocators
-    pairs = [(speed(first, steps), speed(second, steps)) for _ in range(runs)]
-    one, other = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return one, other, statistics.median(a / b for a, b in pairs)
+def _work(end: Connection, optimizer: str) -> None:
+    run = engine(1, optimizer)
+    while steps := end.recv():
+        end.send(run(steps))
+
+
+def compare(runs: int, steps: int, **kinds: Run) -> dict[str, float]:
+    """Median speed of each, in tokens per second, taken in turn."""
+    for run in kinds.values():
+        run(3)  # the first steps warm the allocators
+    rows = [[run(steps) for run in kinds.values()] for _ in range(runs)]
+    medians = map(statistics.median, zip(*rows, strict=True))
+    return dict(zip(kinds, medians, strict=True))
 
 
 def main() -> None:
@@ -87,16 +121,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--cores", type=int, default=1)
+    parser.add_argument("--optimizer", choices=("adamw", "muon"), default="adamw")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    ours, theirs, ratio = compare(engine(1), bare_loop(), options.runs, options.steps)
-    print(f"tinybuddy {tinybuddy.__version__} ({load().kernels})  {ours:>10,.0f} tokens/s")
-    print(f"bare PyTorch {torch.__version__}  {theirs:>10,.0f} tokens/s")
-    print(f"ratio {ratio:.2f} (median of {options.runs} pairs, {options.steps} steps each)")
-    if options.cores > 1:
-        many, one, ratio = compare(engine(options.cores), engine(1), options.runs, options.steps)
-        print(f"{options.cores} threads {many:,.0f} tokens/s, one {one:,.0f}: ratio {ratio:.2f}")
+    machine = provenance()
+    print(
+        f"{machine['processor']}, {machine['cores']} cores, kernels {load().kernels}, "
+        f"Python {platform.python_version()}, tinybuddy {machine['versions']['tinybuddy']} "
+        f"({options.optimizer}), PyTorch {torch.__version__} eager (adamw); medians of "
+        f"{options.runs} runs of {options.steps} steps in turn"
+    )
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else set()
+    if cores:
+        os.sched_setaffinity(0, {max(cores)})
+    kinds = {"engine": engine(1, options.optimizer), "eager": eager()}
+    speeds = compare(options.runs, options.steps, **kinds)
+    print(
+        f"one core: engine {speeds['engine']:,.0f} tokens/s, PyTorch {speeds['eager']:,.0f}: ",
+        end="",
+    )
+    print(f"ratio {speeds['engine'] / speeds['eager']:.2f}")
+    if cores:
+        os.sched_setaffinity(0, cores)
+    if machine["cores"] < 2 or (cores and len(cores) < 2):
+        return
+    pair, stop = two_processes(options.optimizer)
+    one, two = (engine(threads, options.optimizer) for threads in (1, 2))
+    speeds = compare(options.runs, options.steps, one=one, two=two, processes=pair)
+    stop()
+    print(f"one thread {speeds['one']:,.0f} tokens/s, ", end="")
+    print(f"two threads {speeds['two'] / speeds['one']:.2f} x, ", end="")
+    print(f"two processes {speeds['processes'] / speeds['one']:.2f} x")
 
 
 if __name__ == "__main__":

@@ -122,6 +122,15 @@ def test_rate_warms_up_and_falls_to_zero():
     assert rates == sorted(rates, reverse=True)
 
 
+def test_a_linear_schedule_and_muons_rate():
+    config = TrainConfig(steps=1000, warmup_steps=50, schedule="linear", matrix_learning_rate=0.5)
+    assert config.matrix_rate(0) == pytest.approx(0.01)
+    assert config.matrix_rate(49) == config.matrix_rate(50) == 0.5
+    assert config.matrix_rate(525) == pytest.approx(0.25)
+    assert config.matrix_rate(999) == pytest.approx(0.5 / 950)
+    assert config.rate(525) == pytest.approx(config.learning_rate / 2)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,8 +50,17 @@ class Runner(Protocol):
 class Trainer(Runner, Protocol):
     """A model that learns."""
 
-    def step(self, inputs: Ids, targets: Ids, learning_rate: float) -> tuple[float, float]:
-        """Learn from one batch (B, T); return mean loss in nats a token and gradient norm."""
+    def step(
+        self,
+        inputs: Ids,
+        targets: Ids,
+        learning_rate: float,
+        matrix_learning_rate: float | None = None,
+    ) -> tuple[float, float]:
+        """Learn from one batch (B, T); return mean loss in nats a token and gradient norm.
+
+        The second rate is Muon's, by default its peak.
+        """
         ...
 
     def weights(self) -> Weights:
@@ -90,6 +99,8 @@ def open_trainer(config: ModelConfig, train: TrainConfig, weights: Weights | Non
         TinybuddyError: if the back end or the asked device is not there.
     """
     check_backend(train)
+    if weights is None:
+        weights = random_weights(config, train.seed, train.init_std)
     if train.backend == "engine":
         from tinybuddy.engine.trainer import EngineTrainer
 
@@ -123,31 +134,43 @@ def check_device(device: str = "cpu") -> None:
         raise TinybuddyError(f"There is no {device} device here: use --device cpu.")
 
 
+def random_weights(config: ModelConfig, seed: int, init_std: float) -> Weights:
+    """Draw new weights, the same for every back end: matrices of N(0, init_std), norms of ones."""
+    random = np.random.Generator(np.random.PCG64(seed))
+    return {
+        name: np.ones(shape, np.float32)
+        if len(shape) == 1
+        else random.standard_normal(shape, np.float32) * np.float32(init_std)
+        for name, shape in weight_shapes(config).items()
+    }
+
+
+def hidden_matrices(config: ModelConfig) -> list[str]:
+    """Names of the matrices within the blocks, which Muon may learn: not embedding, nor norms."""
+    return [
+        name
+        for name, shape in weight_shapes(config).items()
+        if len(shape) == 2 and name.startswith("model.layers.")
+    ]
+
+
 class TorchRunner:
     """A model in PyTorch, on one device."""
 
     def __init__(
-        self,
-        config: ModelConfig,
-        weights: Weights | None,
-        threads: int = 1,
-        device: str = "cpu",
-        seed: int = 0,
-        init_std: float = 0.02,
+        self, config: ModelConfig, weights: Weights, threads: int = 1, device: str = "cpu"
     ) -> None:
         import torch
 
         from tinybuddy.model import create_model
 
         torch.set_num_threads(threads)
-        # The caller's random numbers stay as they were.
+        # The model draws weights of its own; the caller's random numbers stay as they were.
         with torch.random.fork_rng(devices=[]), _memory_errors():
-            torch.manual_seed(seed)
             self.model: Transformer = create_model(
-                {name: getattr(config, name) for name in config.__dataclass_fields__}, init_std
+                {name: getattr(config, name) for name in config.__dataclass_fields__}
             )
-        if weights is not None:
-            self.model.load_state_dict({n: torch.from_numpy(w.copy()) for n, w in weights.items()})
+        self.model.load_state_dict({n: torch.from_numpy(w.copy()) for n, w in weights.items()})
         self.model.to(device)
         self.device = device
 
@@ -186,48 +209,69 @@ class _TorchStream:
 
 
 class TorchTrainer(TorchRunner):
-    """The same, with AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101) and clipping."""
+    """The same, with clipping and AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101), or Muon."""
 
-    def __init__(self, config: ModelConfig, train: TrainConfig, weights: Weights | None) -> None:
+    def __init__(self, config: ModelConfig, train: TrainConfig, weights: Weights) -> None:
         import torch
 
-        super().__init__(config, weights, train.threads, train.device, train.seed, train.init_std)
-        self._clip = train.grad_clip or float("inf")
-        self._names = list(weight_shapes(config))
-        parameters = dict(self.model.named_parameters())
-        matrices = [p for p in parameters.values() if p.ndim == 2]
-        norms = [p for p in parameters.values() if p.ndim == 1]
-        self._parameters = parameters
-        self._optimizer = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": train.weight_decay},
-                {"params": norms, "weight_decay": 0.0},
-            ],
-            lr=train.learning_rate,
-            betas=(train.beta1, train.beta2),
-            fused=train.device != "mps",
-        )
+        from tinybuddy.muon import Muon
 
-    def step(self, inputs: Ids, targets: Ids, learning_rate: float) -> tuple[float, float]:
+        super().__init__(config, weights, train.threads, train.device)
+        self._train = train
+        self._names = list(weight_shapes(config))
+        self._parameters = dict(self.model.named_parameters())
+        hidden = hidden_matrices(config) if train.optimizer == "muon" else []
+        adamw = [p for n, p in self._parameters.items() if n not in hidden]
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in adamw if p.ndim == 2]},
+            {"params": [p for p in adamw if p.ndim == 1], "weight_decay": 0.0},
+        ]
+        self._optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(
+                groups,
+                lr=train.learning_rate,
+                betas=(train.beta1, train.beta2),
+                weight_decay=train.weight_decay,
+                fused=train.device != "mps",
+            )
+        ]
+        if hidden:
+            matrices = [self._parameters[name] for name in hidden]
+            rate = train.matrix_learning_rate
+            self._optimizers.append(Muon(matrices, rate, train.momentum, train.weight_decay))
+
+    def step(
+        self,
+        inputs: Ids,
+        targets: Ids,
+        learning_rate: float,
+        matrix_learning_rate: float | None = None,
+    ) -> tuple[float, float]:
         """Learn from one batch (B, T); return mean loss in nats a token and gradient norm.
 
-        A loss or gradient that is not finite changes nothing.
+        A loss or gradient that is not finite changes nothing. The second rate is Muon's, by
+        default its peak.
         """
         import torch
 
+        if matrix_learning_rate is None:
+            matrix_learning_rate = self._train.matrix_learning_rate
         with _memory_errors():
             logits = self.model(torch.from_numpy(inputs).to(self.device))
             loss = torch.nn.functional.cross_entropy(
                 logits.flatten(0, 1), torch.from_numpy(targets).to(self.device).flatten()
             )
-            self._optimizer.zero_grad()
+            self.model.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._clip)
+        clip = self._train.grad_clip or float("inf")
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
         result = loss.item(), norm.item()
         if np.isfinite(result).all():
-            for group in self._optimizer.param_groups:
-                group["lr"] = learning_rate
-            self._optimizer.step()
+            rates = (learning_rate, matrix_learning_rate)
+            for optimizer, rate in zip(self._optimizers, rates, strict=False):
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                optimizer.step()
         return result
 
     def weights(self) -> Weights:
@@ -235,11 +279,11 @@ class TorchTrainer(TorchRunner):
         return {n: _to_numpy(self._parameters[n]) for n in self._names}
 
     def state(self) -> State:
-        """AdamW's two moments and its step count of each weight."""
+        """Of each weight AdamW's two moments and step count, or Muon's momentum."""
         return {
             f"{name}.{key}": _to_numpy(value)
-            for name, parameter in self._parameters.items()
-            for key, value in self._optimizer.state[parameter].items()
+            for name, (parameter, optimizer) in self._owners().items()
+            for key, value in optimizer.state[parameter].items()
         }
 
     def load_state(self, state: State) -> None:
@@ -250,10 +294,15 @@ class TorchTrainer(TorchRunner):
         """
         import torch
 
+        owners = self._owners()
         shapes = {
             f"{name}.{key}": () if key == "step" else tuple(parameter.shape)
-            for name, parameter in self._parameters.items()
-            for key in ("step", "exp_avg", "exp_avg_sq")
+            for name, (parameter, optimizer) in owners.items()
+            for key in (
+                ("step", "exp_avg", "exp_avg_sq")
+                if isinstance(optimizer, torch.optim.AdamW)
+                else ("momentum_buffer",)
+            )
         }
         if {name: array.shape for name, array in state.items()} != shapes or any(
             array.dtype != np.float32 for array in state.values()
@@ -263,10 +312,15 @@ class TorchTrainer(TorchRunner):
                 "checkpoint and name the one before it in latest."
             )
         for name, array in state.items():
-            parameter, key = name.rsplit(".", 1)
+            name, key = name.rsplit(".", 1)
             device = "cpu" if key == "step" and self.device == "mps" else self.device
-            value = torch.from_numpy(array.copy()).to(device)
-            self._optimizer.state[self._parameters[parameter]][key] = value
+            parameter, optimizer = owners[name]
+            optimizer.state[parameter][key] = torch.from_numpy(array.copy()).to(device)
+
+    def _owners(self) -> dict[str, tuple[torch.nn.Parameter, torch.optim.Optimizer]]:
+        """Each weight and what learns it."""
+        of = {p: o for o in self._optimizers for group in o.param_groups for p in group["params"]}
+        return {name: (p, of[p]) for name, p in self._parameters.items()}
 
 
 @contextmanager

@@ -173,11 +173,21 @@ class TrainConfig(_Checked):
     )
     steps: int = _setting(1000, "Optimizer steps.", 1, 100_000_000)
     batch_size: int = _setting(32, "Random crops of one context length a step.", 1, 65_536)
+    optimizer: str = _setting(
+        "adamw",
+        "What learns the matrices within the blocks; AdamW learns the rest.",
+        among=("adamw", "muon"),
+    )
     learning_rate: float = _setting(5e-3, "Peak learning rate of AdamW.", 0.0, 10.0)
-    warmup_steps: int = _setting(50, "Steps of linear warm-up; then a cosine to 0.", 0)
+    matrix_learning_rate: float = _setting(0.02, "Peak learning rate of Muon.", 0.0, 10.0)
+    warmup_steps: int = _setting(50, "Steps of linear warm-up.", 0)
+    schedule: str = _setting(
+        "cosine", "Shape of the learning rate's way to 0 after that.", among=("cosine", "linear")
+    )
     weight_decay: float = _setting(0.1, "Decoupled, on matrices, not on norms.", 0.0, 10.0)
     beta1: float = _setting(0.9, "AdamW's decay of the mean gradient.", 0.0, 0.999999)
     beta2: float = _setting(0.999, "AdamW's decay of the mean squared gradient.", 0.0, 0.999999)
+    momentum: float = _setting(0.95, "Muon's decay of the mean gradient.", 0.0, 0.999999)
     grad_clip: float = _setting(1.0, "Largest norm of the whole gradient; 0 = off.", 0.0)
     init_std: float = _setting(0.02, "Standard deviation of the initial matrices.", 0.0, 10.0)
     eval_every: int = _setting(100, "Steps between evaluations and checkpoints.", 1)
@@ -188,11 +198,20 @@ class TrainConfig(_Checked):
     backend: str = _setting("torch", "What computes.", among=("engine", "torch"))
 
     def rate(self, step: int) -> float:
-        """Learning rate of step ``step`` (0-based): linear warm-up, then a cosine to 0."""
+        """Learning rate of step ``step`` (0-based): linear warm-up, then the schedule to 0."""
+        return self._share(step, self.learning_rate)
+
+    def matrix_rate(self, step: int) -> float:
+        """Muon's learning rate of step ``step`` (0-based), on the same schedule."""
+        return self._share(step, self.matrix_learning_rate)
+
+    def _share(self, step: int, peak: float) -> float:
         if step < self.warmup_steps:
-            return self.learning_rate * (step + 1) / self.warmup_steps
+            return peak * (step + 1) / self.warmup_steps
         done = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
-        return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
+        if self.schedule == "linear":
+            return peak * (1.0 - done)
+        return peak * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
 @dataclass(frozen=True)

@@ -247,7 +247,9 @@ class _Loop:
         began = time.perf_counter()
         config = self.recipe.train
         inputs, targets = batch(self.material.tokens, config, self.context, self.step)
-        loss, norm = self.trainer.step(inputs, targets, config.rate(self.step))
+        loss, norm = self.trainer.step(
+            inputs, targets, config.rate(self.step), config.matrix_rate(self.step)
+        )
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TinybuddyError(
                 f"The loss is not finite at step {self.step + 1}: the checkpoint before it is kept "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import math
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,12 +19,18 @@ import numpy as np
 import pytest
 import torch
 
-from tinybuddy.backend import TorchTrainer, open_runner, open_trainer
+from tinybuddy.backend import (
+    TorchTrainer,
+    hidden_matrices,
+    open_runner,
+    open_trainer,
+    random_weights,
+)
 from tinybuddy.checkpoint import load_checkpoint
 from tinybuddy.config import ModelConfig, TrainConfig
 from tinybuddy.engine import build
 from tinybuddy.engine.library import load
-from tinybuddy.engine.trainer import EngineRunner, EngineTrainer, random_weights
+from tinybuddy.engine.trainer import EngineRunner, EngineTrainer
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.modelfile import Weights, weight_shapes
 from tinybuddy.terminal import Watcher
@@ -136,12 +141,43 @@ def test_a_hundred_steps_of_adamw_are_those_of_pytorch() -> None:
     assert state["model.norm.weight.step"] == moments["step"].item() == 100
 
 
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_twenty_steps_of_muon_are_those_of_pytorch(shape: tuple[int, ...]) -> None:
+    """The same gradients, which the engine finds, go into both."""
+    config = _config(shape)
+    settings = TrainConfig(optimizer="muon", grad_clip=1.0, momentum=0.9)
+    ours = EngineTrainer(config, settings, _weights(config))
+    theirs = TorchTrainer(config, settings, ours.weights())
+    begin = ours.weights()
+    for step in range(20):
+        rates = 5e-3 * (20 - step) / 20, 0.02 * (20 - step) / 20
+        _, norm = ours.step(*_batch(config, shape[-1], step), *rates)
+        for name, gradient in ours.gradient().items():
+            clipped = gradient * np.float32(min(1.0, 1.0 / (norm + 1e-6)))
+            theirs._parameters[name].grad = torch.from_numpy(clipped)
+        for optimizer, rate in zip(theirs._optimizers, rates, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+    expected, state, ours_state = theirs.weights(), theirs.state(), ours.state()
+    for name, weight in ours.weights().items():
+        if name in hidden_matrices(config) and norm > 1e-6:
+            moved = np.linalg.norm(expected[name] - begin[name])
+            assert np.linalg.norm(weight - expected[name]) < 1e-4 * moved, name
+        np.testing.assert_allclose(weight, expected[name], rtol=0, atol=1e-5, err_msg=name)
+    assert state.keys() == ours_state.keys()
+    for name, array in state.items():
+        assert _relative(ours_state[name], array) < 1e-5, name
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("rows", [1, 3, 11, 32])
-def test_any_number_of_threads_gives_the_same_bytes(rows: int) -> None:
+def test_any_number_of_threads_gives_the_same_bytes(rows: int, optimizer: str) -> None:
     config = ModelConfig(300, 24, 50, 2, 4, 2, 20)
     found = []
     for threads in (1, 2, 3, 7):
-        trainer = EngineTrainer(config, TrainConfig(threads=threads), None)
+        settings = TrainConfig(threads=threads, optimizer=optimizer)
+        trainer = EngineTrainer(config, settings, random_weights(config, 0, 0.02))
         results = [trainer.step(*_batch(config, rows, step), 1e-2) for step in range(5)]
         scores = trainer.log_likelihoods(*_batch(config, rows))
         data = {n: w.tobytes() for n, w in (*trainer.weights().items(), *trainer.state().items())}
@@ -221,9 +257,10 @@ def test_views_in_any_order_of_memory_are_read_right() -> None:
     assert found.tobytes() == expected[::2].tobytes()
 
 
-def test_a_state_goes_from_one_back_end_to_the_other() -> None:
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_state_goes_from_one_back_end_to_the_other(optimizer: str) -> None:
     config = ModelConfig(60, 16, 24, 2, 2, 1, 9)
-    settings = TrainConfig()
+    settings = TrainConfig(optimizer=optimizer)
     batches = [_batch(config, 4, step) for step in range(6)]
     for first, second in ((EngineTrainer, TorchTrainer), (TorchTrainer, EngineTrainer)):
         one = first(config, settings, random_weights(config, 0, 0.2))
@@ -241,9 +278,20 @@ def test_a_state_goes_from_one_back_end_to_the_other() -> None:
             np.testing.assert_allclose(other.weights()[name], weight, atol=2e-5)
 
 
+def test_a_state_of_the_other_optimizer_is_refused() -> None:
+    config = ModelConfig(60, 16, 24, 1, 2, 1, 9)
+    weights = random_weights(config, 0, 0.02)
+    for trainer in (EngineTrainer, TorchTrainer):
+        one, other = (trainer(config, TrainConfig(optimizer=o), weights) for o in ("adamw", "muon"))
+        for first, second in ((one, other), (other, one)):
+            first.step(*_batch(config, 2), 1e-3)
+            with pytest.raises(TinybuddyError, match="delete this checkpoint"):
+                second.load_state(first.state())
+
+
 def test_a_state_of_another_model_is_refused() -> None:
     config = ModelConfig(60, 16, 24, 1, 2, 1, 9)
-    trainer = EngineTrainer(config, TrainConfig(), None)
+    trainer = EngineTrainer(config, TrainConfig(), random_weights(config, 0, 0.02))
     assert trainer.state() == {}
     trainer.step(*_batch(config, 2), 1e-3)
     state = trainer.state()
@@ -287,11 +335,18 @@ def test_the_exponential_keeps_its_bound() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
-def test_ctrl_c_ends_a_long_call_and_changes_nothing() -> None:
-    config = ModelConfig(1024, 96, 384, 4, 4, 2, 128)
-    trainer = EngineTrainer(config, TrainConfig(threads=2), None)
+@pytest.mark.parametrize(
+    ("config", "rows"),
+    [  # many sequences, and few that take half a second each
+        (ModelConfig(1024, 96, 384, 4, 4, 2, 128), 4000),
+        (ModelConfig(1024, 256, 1024, 8, 4, 2, 512), 200),
+    ],
+    ids=["many", "long"],
+)
+def test_ctrl_c_ends_a_long_call_and_changes_nothing(config: ModelConfig, rows: int) -> None:
+    trainer = EngineTrainer(config, TrainConfig(threads=2), random_weights(config, 0, 0.02))
     before = {n: w.tobytes() for n, w in trainer.weights().items()}
-    inputs, targets = _batch(config, 4000)  # minutes
+    inputs, targets = _batch(config, rows)
     sent: list[float] = []
 
     def interrupt() -> None:
@@ -313,8 +368,28 @@ def test_ctrl_c_ends_a_long_call_and_changes_nothing() -> None:
     assert trainer.state() == {}
 
 
-def test_a_run_resumes_to_the_same_bytes(story_file: Path, tmp_path: Path) -> None:
-    settings = SMALL | {"backend": "engine"}
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
+def test_a_step_that_ctrl_c_cannot_stop_any_more_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a short step Python learns of Ctrl-C when it is done; then it comes after the return."""
+    config = ModelConfig(60, 16, 24, 1, 2, 1, 9)
+    trainer = EngineTrainer(config, TrainConfig(), random_weights(config, 0, 0.02))
+    call = trainer._call
+
+    def interrupted(*arguments: object, out: object) -> int:
+        call(*arguments, out=out)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer, "_call", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        loss, _ = trainer.step(*_batch(config, 2), 1e-3)
+        time.sleep(1)
+    assert math.isfinite(loss)
+    assert trainer._library.tb_trainer_steps(trainer._handle) == 1
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_run_resumes_to_the_same_bytes(story_file: Path, tmp_path: Path, optimizer: str) -> None:
+    settings = SMALL | {"backend": "engine", "optimizer": optimizer}
     whole = train("card", data=story_file, out=tmp_path / "a", watcher=Watcher(), **settings)
 
     class Stopping(Watcher):
@@ -382,10 +457,11 @@ def test_slower_processors_compute_the_same(kernels: str, tmp_path: Path) -> Non
     code = """
 import sys, numpy as np
 from tinybuddy.config import ModelConfig, TrainConfig
+from tinybuddy.backend import random_weights
 from tinybuddy.engine.trainer import EngineTrainer
 for number, shape in enumerate([(97, 20, 33, 3, 2, 2, 19), (1024, 48, 192, 1, 4, 2, 128)]):
     config = ModelConfig(*shape)
-    trainer = EngineTrainer(config, TrainConfig(init_std=0.2), None)
+    trainer = EngineTrainer(config, TrainConfig(), random_weights(config, 0, 0.2))
     ids = np.random.default_rng(1).integers(0, config.vocab_size, (2, 4, shape[-1]))
     trainer.step(ids[0], ids[1], 0.0)
     np.savez(f"{sys.argv[1]}-{number}.npz", **trainer.gradient())
@@ -406,22 +482,28 @@ for number, shape in enumerate([(97, 20, 33, 3, 2, 2, 19), (1024, 48, 192, 1, 4,
             assert _relative(narrow[name], wide[name]) < 1e-4, name
 
 
-@pytest.mark.skipif(
-    sys.platform != "linux" or not shutil.which("gcc"), reason="needs gcc's sanitizers"
-)
 def test_sanitizers_find_nothing(tmp_path: Path) -> None:
     """All the C code of training, under AddressSanitizer and UndefinedBehaviorSanitizer."""
-    main = Path(__file__).with_name("train_main.c")
-    names = ("kernels", "forward", "backward", "layout", "optimizer", "threads")
-    sources = [str(build.FOLDER / f"{name}.c") for name in (*names, "train")]
-    flags = ["-std=c11", "-O1", "-g", "-march=native", f"-I{build.FOLDER}"]
-    flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    program = tmp_path / "train"
-    libraries = ["-lm", "-pthread"]
-    subprocess.run(["gcc", *flags, str(main), *sources, "-o", str(program), *libraries], check=True)
+    main, program = Path(__file__).with_name("train_main.c"), tmp_path / "train"
+    names = ("kernels", "forward", "backward", "layout", "optimizer", "muon", "threads", "train")
+    sources = [str(build.FOLDER / f"{name}.c") for name in names]
+    sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    try:
+        compiler = build.find_compiler()
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    (tmp_path / "empty.c").write_text("int main(void) { return 0; }")
+    probe = [*compiler, *sanitize, str(tmp_path / "empty.c"), "-o", str(program)]
+    if subprocess.run(probe).returncode or subprocess.run([program]).returncode:
+        pytest.skip(f"{compiler[0]} has no sanitizers here")
+    flags = ["-std=c11", "-O1", "-g", "-march=native", f"-I{build.FOLDER}", *sanitize]
+    libraries = ["-o", str(program), "-lm", "-pthread"]
+    subprocess.run([*compiler, *flags, str(main), *sources, *libraries], check=True)
     for shape in SHAPES:
         done = subprocess.run(
             [str(program), *map(str, shape)], capture_output=True, text=True, timeout=300
         )
         assert done.returncode == 0, f"{shape}: {done.stderr[-3000:]}"
-        assert done.stdout.startswith("loss ")
+        adamw, adamw_of_3, muon, muon_of_3 = done.stdout.splitlines()
+        assert adamw == adamw_of_3
+        assert muon == muon_of_3

@@ -1,4 +1,5 @@
-/* Trains and scores a random model of the shape given, for the sanitizers to watch. */
+/* Trains and scores a random model of the shape given, for the sanitizers to watch: with AdamW on 1
+ * and 3 threads, then with Muon. */
 #include "train.h"
 
 #include <stdio.h>
@@ -18,12 +19,14 @@ int main(int count, char **words) {
     for (int i = 0; i < 8; i++)
         n[i] = atoi(words[i + 1]);
     struct tb_shape shape = {n[0], n[1], n[2], n[3], n[4], n[5], n[6], 10000.0f, 1e-5f};
-    struct tb_settings settings = {1e-3, 0.9, 0.999, 1e-8, 0.1, 1.0};
+    struct tb_settings settings = {1e-3, 0.9, 0.999, 1e-8, 0.1, 1.0, 0.02, 0.95};
     int64_t batch = n[7], length = n[6];
     int32_t stop = 0;
     double result[2];
-    for (int threads = 1; threads <= 3; threads += 2) {
-        struct tb_trainer *model = tb_trainer_new(&shape, threads);
+    for (int run = 0; run < 4; run++) {
+        int threads = run % 2 ? 3 : 1, muon = run / 2;
+        srand(1); /* the same numbers in every run */
+        struct tb_trainer *model = tb_trainer_new(&shape, threads, muon);
         struct tb_layout layout;
         if (!model || tb_layout_make(&layout, &shape) != 0)
             return 1;

@@ -6,28 +6,31 @@
 #include <string.h>
 
 /* dx (t, in) = dy (t, out) W. */
-static void pull(const struct tb_weights *w, const struct tb_place *m, size_t t, const float *dy,
-                 size_t dy_row, float *dx, size_t dx_row) {
-    tb_matmul(t, m->columns, m->rows, dy, dy_row, 1, w->weights + m->at, m->stride, dx, dx_row, 0);
+static void pull(const struct tb_pass *p, const struct tb_weights *w, const struct tb_place *m,
+                 size_t t, const float *dy, size_t dy_row, float *dx, size_t dx_row) {
+    if (!*p->stop)
+        tb_matmul(t, m->columns, m->rows, dy, dy_row, 1, w->weights + m->at, m->stride, dx, dx_row,
+                  0);
 }
 
 /* dW (out, in) += dy^T x. */
-static void learn(const struct tb_place *m, size_t t, const float *dy, size_t dy_row,
-                  const float *x, size_t x_row, float *gradient) {
-    tb_matmul(m->rows, m->columns, t, dy, 1, dy_row, x, x_row, gradient + m->at, m->stride, 1);
+static void learn(const struct tb_pass *p, const struct tb_place *m, size_t t, const float *dy,
+                  size_t dy_row, const float *x, size_t x_row, float *gradient) {
+    if (!*p->stop)
+        tb_matmul(m->rows, m->columns, t, dy, 1, dy_row, x, x_row, gradient + m->at, m->stride, 1);
 }
 
 /* Losses and, block of positions by block, the gradient of their logits; dn (t, C) comes of it. */
 static void head_back(struct tb_pass *p, const struct tb_weights *w, const int32_t *targets,
                       size_t t, float scale, float *gradient) {
     const struct tb_place *m = &p->layout->embedding;
-    for (size_t from = 0; from < t; from += p->head_rows) {
+    for (size_t from = 0; from < t && !*p->stop; from += p->head_rows) {
         size_t rows = t - from < p->head_rows ? t - from : p->head_rows;
         tb_head(p, w, from, rows);
         tb_cross_entropy(rows, (size_t)p->layout->shape.vocab, p->logits, p->v_row, targets + from,
                          scale, p->loss + from);
-        pull(w, m, rows, p->logits, p->v_row, p->dn + from * p->c_row, p->c_row);
-        learn(m, rows, p->logits, p->v_row, p->normed + from * p->c_row, p->c_row, gradient);
+        pull(p, w, m, rows, p->logits, p->v_row, p->dn + from * p->c_row, p->c_row);
+        learn(p, m, rows, p->logits, p->v_row, p->normed + from * p->c_row, p->c_row, gradient);
     }
 }
 
@@ -48,7 +51,7 @@ static void attend_back(struct tb_pass *p, const struct tb_layer_numbers *y, siz
             tb_turn_head(t, l->head, k, row, keys, p->t_row);
             tb_turn_head(t, l->head, y->qkv + v_at, row, values, p->t_row);
         }
-        for (size_t from = 0; from < t; from += TB_ATTENTION_ROWS) {
+        for (size_t from = 0; from < t && !*p->stop; from += TB_ATTENTION_ROWS) {
             size_t rows = t - from < TB_ATTENTION_ROWS ? t - from : TB_ATTENTION_ROWS;
             size_t columns = from + rows;
             const float *dmixed = p->dmixed + from * p->q_row + q_at;
@@ -85,21 +88,21 @@ void tb_backward(struct tb_pass *p, const struct tb_weights *w, const int32_t *i
     for (int i = l->shape.layers - 1; i >= 0; i--) {
         const struct tb_layer_layout *m = &l->layers[i];
         struct tb_layer_numbers *y = &p->layers[i];
-        pull(w, &m->down, t, p->dx, p->c_row, p->dh, p->f_row);
-        learn(&m->down, t, p->dx, p->c_row, y->h, p->f_row, gradient);
+        pull(p, w, &m->down, t, p->dx, p->c_row, p->dh, p->f_row);
+        learn(p, &m->down, t, p->dx, p->c_row, y->h, p->f_row, gradient);
         tb_swiglu_back(t, l->inner, y->gu, p->gu_row, p->dh, p->f_row, p->dgu);
-        pull(w, &m->gu, t, p->dgu, p->gu_row, p->dn, p->c_row);
-        learn(&m->gu, t, p->dgu, p->gu_row, y->n2, p->c_row, gradient);
+        pull(p, w, &m->gu, t, p->dgu, p->gu_row, p->dn, p->c_row);
+        learn(p, &m->gu, t, p->dgu, p->gu_row, y->n2, p->c_row, gradient);
         tb_norm_back(t, c, p->c_row, y->x1, w->weights + m->norm2.at, y->r2, p->dn, p->dx,
                      gradient + m->norm2.at);
 
-        pull(w, &m->o, t, p->dx, p->c_row, p->dmixed, p->q_row);
-        learn(&m->o, t, p->dx, p->c_row, y->mixed, p->q_row, gradient);
+        pull(p, w, &m->o, t, p->dx, p->c_row, p->dmixed, p->q_row);
+        learn(p, &m->o, t, p->dx, p->c_row, y->mixed, p->q_row, gradient);
         attend_back(p, y, t);
         size_t turning = (size_t)(l->shape.heads + l->shape.kv_heads);
         tb_rotate(l, w->rope, p->dqkv, p->qkv_row, turning, t, -1.0f);
-        pull(w, &m->qkv, t, p->dqkv, p->qkv_row, p->dn, p->c_row);
-        learn(&m->qkv, t, p->dqkv, p->qkv_row, y->n1, p->c_row, gradient);
+        pull(p, w, &m->qkv, t, p->dqkv, p->qkv_row, p->dn, p->c_row);
+        learn(p, &m->qkv, t, p->dqkv, p->qkv_row, y->n1, p->c_row, gradient);
         tb_norm_back(t, c, p->c_row, y->x, w->weights + m->norm1.at, y->r1, p->dn, p->dx,
                      gradient + m->norm1.at);
     }

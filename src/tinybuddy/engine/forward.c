@@ -92,10 +92,11 @@ void tb_pass_free(struct tb_pass *p) {
 }
 
 /* y (t, out) = x (t, in) W^T, or +=. */
-static void project(const struct tb_weights *w, const struct tb_place *m, size_t t, const float *x,
-                    size_t x_row, float *y, size_t y_row, int add) {
-    tb_matmul(t, m->rows, m->columns, x, x_row, 1, w->turned + m->turned, m->turned_stride, y,
-              y_row, add);
+static void project(const struct tb_pass *p, const struct tb_weights *w, const struct tb_place *m,
+                    size_t t, const float *x, size_t x_row, float *y, size_t y_row, int add) {
+    if (!*p->stop)
+        tb_matmul(t, m->rows, m->columns, x, x_row, 1, w->turned + m->turned, m->turned_stride, y,
+                  y_row, add);
 }
 
 void tb_rotate(const struct tb_layout *l, const float *rope, float *x, size_t row, size_t heads,
@@ -132,7 +133,7 @@ static void attend(struct tb_pass *p, struct tb_layer_numbers *y, size_t t) {
         const float *v = k + l->kv_width;
         if (h % group == 0)
             tb_turn_head(t, l->head, k, p->qkv_row, p->turned_head, p->t_row);
-        for (size_t from = 0; from < t; from += TB_ATTENTION_ROWS) {
+        for (size_t from = 0; from < t && !*p->stop; from += TB_ATTENTION_ROWS) {
             size_t rows = t - from < TB_ATTENTION_ROWS ? t - from : TB_ATTENTION_ROWS;
             size_t columns = from + rows;
             tb_matmul(rows, columns, l->head, q + from * p->qkv_row, p->qkv_row, 1, p->turned_head,
@@ -156,29 +157,29 @@ void tb_forward(struct tb_pass *p, const struct tb_weights *w, const int32_t *id
         const struct tb_layer_layout *m = &l->layers[i];
         struct tb_layer_numbers *y = &p->layers[i];
         tb_norm(t, c, p->c_row, l->shape.eps, y->x, w->weights + m->norm1.at, y->n1, y->r1);
-        project(w, &m->qkv, t, y->n1, p->c_row, y->qkv, p->qkv_row, 0);
+        project(p, w, &m->qkv, t, y->n1, p->c_row, y->qkv, p->qkv_row, 0);
         size_t turning = (size_t)(l->shape.heads + l->shape.kv_heads); /* queries and keys */
         tb_rotate(l, w->rope, y->qkv, p->qkv_row, turning, t, 1.0f);
         attend(p, y, t);
         memcpy(y->x1, y->x, bytes);
-        project(w, &m->o, t, y->mixed, p->q_row, y->x1, p->c_row, 1);
+        project(p, w, &m->o, t, y->mixed, p->q_row, y->x1, p->c_row, 1);
         tb_norm(t, c, p->c_row, l->shape.eps, y->x1, w->weights + m->norm2.at, y->n2, y->r2);
-        project(w, &m->gu, t, y->n2, p->c_row, y->gu, p->gu_row, 0);
+        project(p, w, &m->gu, t, y->n2, p->c_row, y->gu, p->gu_row, 0);
         tb_swiglu(t, l->inner, y->gu, p->gu_row, y->h, p->f_row);
         float *next = i + 1 < l->shape.layers ? p->layers[i + 1].x : p->last;
         memcpy(next, y->x1, bytes);
-        project(w, &m->down, t, y->h, p->f_row, next, p->c_row, 1);
+        project(p, w, &m->down, t, y->h, p->f_row, next, p->c_row, 1);
     }
     tb_norm(t, c, p->c_row, l->shape.eps, p->last, w->weights + l->norm.at, p->normed, p->r);
 }
 
 void tb_head(struct tb_pass *p, const struct tb_weights *w, size_t from, size_t rows) {
-    project(w, &p->layout->embedding, rows, p->normed + from * p->c_row, p->c_row, p->logits,
+    project(p, w, &p->layout->embedding, rows, p->normed + from * p->c_row, p->c_row, p->logits,
             p->v_row, 0);
 }
 
 void tb_losses(struct tb_pass *p, const struct tb_weights *w, const int32_t *targets, size_t t) {
-    for (size_t from = 0; from < t; from += p->head_rows) {
+    for (size_t from = 0; from < t && !*p->stop; from += p->head_rows) {
         size_t rows = t - from < p->head_rows ? t - from : p->head_rows;
         tb_head(p, w, from, rows);
         tb_cross_entropy(rows, (size_t)p->layout->shape.vocab, p->logits, p->v_row, targets + from,

@@ -107,18 +107,19 @@ void tb_layout_unpack(const struct tb_layout *l, const float *buffer, float *den
 }
 
 void tb_layout_visit(const struct tb_layout *l,
-                     void (*visit)(void *, const struct tb_place *, int), void *context) {
-    visit(context, &l->embedding, 0);
+                     void (*visit)(void *, const struct tb_place *, enum tb_kind),
+                     void *context) {
+    visit(context, &l->embedding, TB_EMBEDDING);
     for (int i = 0; i < l->shape.layers; i++) {
         const struct tb_layer_layout *y = &l->layers[i];
-        visit(context, &y->norm1, 1);
-        visit(context, &y->qkv, 0);
-        visit(context, &y->o, 0);
-        visit(context, &y->norm2, 1);
-        visit(context, &y->gu, 0);
-        visit(context, &y->down, 0);
+        visit(context, &y->norm1, TB_NORM);
+        visit(context, &y->qkv, TB_HIDDEN);
+        visit(context, &y->o, TB_HIDDEN);
+        visit(context, &y->norm2, TB_NORM);
+        visit(context, &y->gu, TB_HIDDEN);
+        visit(context, &y->down, TB_HIDDEN);
     }
-    visit(context, &l->norm, 1);
+    visit(context, &l->norm, TB_NORM);
 }
 
 struct turning {
@@ -126,10 +127,10 @@ struct turning {
     float *turned;
 };
 
-static void turn(void *context, const struct tb_place *m, int is_norm) {
+static void turn(void *context, const struct tb_place *m, enum tb_kind kind) {
     struct turning *t = context;
     enum { BLOCK = 16 }; /* a block of 16 x 16 numbers is read and written in whole cache lines */
-    for (size_t i0 = 0; i0 < m->rows && !is_norm; i0 += BLOCK)
+    for (size_t i0 = 0; i0 < m->rows && kind != TB_NORM; i0 += BLOCK)
         for (size_t j0 = 0; j0 < m->columns; j0 += BLOCK)
             for (size_t j = j0; j < m->columns && j < j0 + BLOCK; j++)
                 for (size_t i = i0; i < m->rows && i < i0 + BLOCK; i++)

@@ -53,9 +53,11 @@ void tb_layout_unpack(const struct tb_layout *l, const float *buffer, float *den
 /* Transposes the matrices, whose products then read both factors along rows. */
 void tb_layout_turn(const struct tb_layout *l, const float *buffer, float *turned);
 
-/* Calls visit for each matrix, norms included, and whether it is a norm. */
+enum tb_kind { TB_NORM, TB_EMBEDDING, TB_HIDDEN };
+
+/* Calls visit for each matrix, norms included. */
 void tb_layout_visit(const struct tb_layout *l,
-                     void (*visit)(void *context, const struct tb_place *m, int is_norm),
+                     void (*visit)(void *context, const struct tb_place *m, enum tb_kind kind),
                      void *context);
 
 #endif

@@ -10,18 +10,19 @@
 
 enum { SPAN = 16384 }; /* 64 KB of each of the buffers */
 
-static void cut(void *context, const struct tb_place *m, int is_norm) {
+static void cut(void *context, const struct tb_place *m, enum tb_kind kind) {
     struct tb_optimizer *o = context;
     size_t size = m->rows * m->stride;
     for (size_t done = 0; done < size; done += SPAN) {
         if (o->span)
             o->span[o->spans] = (struct tb_span){
-                m->at + done, size - done < SPAN ? size - done : SPAN, !is_norm};
+                m->at + done, size - done < SPAN ? size - done : SPAN, kind};
         o->spans++;
     }
 }
 
-int tb_optimizer_make(struct tb_optimizer *o, const struct tb_layout *l, size_t threads) {
+int tb_optimizer_make(struct tb_optimizer *o, const struct tb_layout *l, size_t threads,
+                      int with_muon) {
     memset(o, 0, sizeof *o);
     o->size = l->size;
     o->threads = threads;
@@ -31,7 +32,8 @@ int tb_optimizer_make(struct tb_optimizer *o, const struct tb_layout *l, size_t 
     o->gradient = calloc(l->size, sizeof(float));
     o->mean = calloc(l->size, sizeof(float));
     o->square = calloc(l->size, sizeof(float));
-    if (!o->span || !o->squares || !o->gradient || !o->mean || !o->square) {
+    if (!o->span || !o->squares || !o->gradient || !o->mean || !o->square ||
+        (with_muon && tb_muon_make(&o->muon, l, threads) != 0)) {
         tb_optimizer_free(o);
         return -1;
     }
@@ -46,6 +48,7 @@ void tb_optimizer_free(struct tb_optimizer *o) {
     free(o->gradient);
     free(o->mean);
     free(o->square);
+    tb_muon_free(&o->muon);
     memset(o, 0, sizeof *o);
 }
 
@@ -75,15 +78,21 @@ double tb_optimizer_gather(struct tb_optimizer *o, size_t parts, float *const *p
 struct stepping {
     struct tb_optimizer *o;
     struct tb_adamw decaying, plain;
+    struct tb_muon_settings muon;
     float *weights;
 };
 
 static void step(void *context, size_t thread, size_t task) {
     struct stepping *s = context;
     struct tb_optimizer *o = s->o;
-    struct tb_span span = o->span[task];
-    (void)thread;
-    tb_adamw(span.size, span.decays ? &s->decaying : &s->plain, s->weights + span.at,
+    if (task < o->muon.count) {
+        tb_muon_step(&o->muon, task, thread, &s->muon, o->gradient, o->mean, s->weights);
+        return;
+    }
+    struct tb_span span = o->span[task - o->muon.count];
+    if (span.kind == TB_HIDDEN && o->muon.count)
+        return;
+    tb_adamw(span.size, span.kind != TB_NORM ? &s->decaying : &s->plain, s->weights + span.at,
              o->gradient + span.at, o->mean + span.at, o->square + span.at);
 }
 
@@ -102,7 +111,13 @@ void tb_optimizer_step(struct tb_optimizer *o, const struct tb_settings *s, doub
         .step_size = (float)(s->learning_rate / (1 - pow(s->beta1, (double)o->steps))),
         .root_correction = (float)sqrt(1 - pow(s->beta2, (double)o->steps)),
     };
-    struct stepping all = {o, plain, plain, weights};
+    struct tb_muon_settings muon = {
+        .keep = (float)(1 - s->matrix_learning_rate * s->weight_decay),
+        .clip = plain.clip,
+        .momentum = (float)s->momentum,
+        .rate = (float)s->matrix_learning_rate,
+    };
+    struct stepping all = {o, plain, plain, muon, weights};
     all.decaying.keep = (float)(1 - s->learning_rate * s->weight_decay);
-    tb_spread(o->threads, o->spans, step, &all);
+    tb_spread(o->threads, o->muon.count + o->spans, step, &all);
 }

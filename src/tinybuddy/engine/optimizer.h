@@ -1,13 +1,15 @@
-/* AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101), as torch.optim.AdamW computes it. */
+/* AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101), as torch.optim.AdamW computes it; on the
+ * matrices within the blocks Muon instead, where that is asked for. */
 #ifndef TB_OPTIMIZER_H
 #define TB_OPTIMIZER_H
 
 #include "layout.h"
+#include "muon.h"
 
 /* A part of the weights that one task updates; a fixed part, whatever the number of threads. */
 struct tb_span {
     size_t at, size;
-    int decays; /* matrices do, norms do not */
+    enum tb_kind kind;
 };
 
 struct tb_optimizer {
@@ -15,17 +17,20 @@ struct tb_optimizer {
     struct tb_span *span;
     double *squares;  /* (spans) of the gradient */
     float *gradient;  /* all of these are laid out as the weights */
-    float *mean, *square;
-    int64_t steps; /* done */
+    float *mean, *square; /* mean is Muon's momentum too */
+    int64_t steps;        /* done */
+    struct tb_muon muon;
 };
 
 struct tb_settings {
     double learning_rate, beta1, beta2, eps, weight_decay;
     double clip; /* largest norm of the whole gradient; infinite is off */
+    double matrix_learning_rate, momentum; /* Muon's */
 };
 
 /* 0, or -1 without memory. */
-int tb_optimizer_make(struct tb_optimizer *o, const struct tb_layout *l, size_t threads);
+int tb_optimizer_make(struct tb_optimizer *o, const struct tb_layout *l, size_t threads,
+                      int with_muon);
 void tb_optimizer_free(struct tb_optimizer *o);
 
 /* Sums the parts of the gradient, in their order, and returns its norm. */

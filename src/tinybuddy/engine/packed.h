@@ -52,41 +52,46 @@ static inline tb_matrix take_matrix(tb_matrix m, int32_t int8, const uint8_t **a
     return m;
 }
 
-/* Where the weight of input i and output o is. */
-static inline size_t place(tb_matrix m, int32_t i, int32_t o) {
-    int32_t group = o / GROUP * GROUP;
-    int32_t width = m.out - group < GROUP ? m.out - group : GROUP;
-    return (size_t)group * (size_t)m.in + (size_t)i * (size_t)width + (size_t)(o - group);
+/* Outputs in the group that has output o; for an output, its inputs are so many numbers apart. */
+static inline int32_t group_width(tb_matrix m, int32_t o) {
+    const int32_t left = m.out - o / GROUP * GROUP;
+    return left < GROUP ? left : GROUP;
+}
+
+/* Where the weight of the first input and output o is. */
+static inline size_t place(tb_matrix m, int32_t o) {
+    const int32_t group = o / GROUP * GROUP;
+    return (size_t)group * (size_t)m.in + (size_t)(o - group);
 }
 
 /* Packs rows of weights (count, in) as the outputs from `first` on. With int8, a row's largest
    number becomes 127. */
 static inline void pack_rows(tb_matrix m, int32_t first, const float *weights, int32_t count) {
-    for (int32_t o = 0; o < count; o++) {
-        const float *row = weights + (size_t)o * (size_t)m.in;
+    for (int32_t o = first; o < first + count; o++, weights += m.in) {
+        const size_t at = place(m, o), step = (size_t)group_width(m, o);
+        float most = 0.0f;
         if (m.f32) {
-            for (int32_t i = 0; i < m.in; i++) ((float *)m.f32)[place(m, i, first + o)] = row[i];
+            for (int32_t i = 0; i < m.in; i++) ((float *)m.f32)[at + (size_t)i * step] = weights[i];
             continue;
         }
-        float most = 0.0f;
         for (int32_t i = 0; i < m.in; i++)
-            if (fabsf(row[i]) > most) most = fabsf(row[i]);
-        ((float *)m.scale)[first + o] = most / 127.0f;
+            if (fabsf(weights[i]) > most) most = fabsf(weights[i]);
+        ((float *)m.scale)[o] = most / 127.0f;
         for (int32_t i = 0; i < m.in; i++) {
-            float level = most > 0.0f ? row[i] / most * 127.0f : 0.0f;
+            float level = most > 0.0f ? weights[i] / most * 127.0f : 0.0f;
             /* NaN and infinity fit no 8 bits, and to convert them is undefined. */
             int fits = level >= -127.0f && level <= 127.0f;
-            ((int8_t *)m.i8)[place(m, i, first + o)] = fits ? (int8_t)lrintf(level) : 0;
+            ((int8_t *)m.i8)[at + (size_t)i * step] = fits ? (int8_t)lrintf(level) : 0;
         }
     }
 }
 
 /* x (in) = the weights of one output. */
 static inline void unpack_row(tb_matrix m, int32_t o, float *x) {
-    for (int32_t i = 0; i < m.in; i++) {
-        size_t at = place(m, i, o);
-        x[i] = m.f32 ? m.f32[at] : (float)m.i8[at] * m.scale[o];
-    }
+    const size_t at = place(m, o), step = (size_t)group_width(m, o);
+    for (int32_t i = 0; i < m.in; i++)
+        x[i] = m.f32 ? m.f32[at + (size_t)i * step]
+                     : (float)m.i8[at + (size_t)i * step] * m.scale[o];
 }
 
 /* ---- products ---- */

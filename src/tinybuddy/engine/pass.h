@@ -21,6 +21,7 @@ struct tb_layer_numbers {
 /* Memory of one thread, for sequences of at most length positions. */
 struct tb_pass {
     const struct tb_layout *layout;
+    const volatile int32_t *stop; /* once not 0, products are left out and numbers mean nothing */
     size_t length;
     size_t c_row, qkv_row, q_row, gu_row, f_row, t_row, v_row; /* strides */
     size_t head_rows; /* positions whose logits are computed at a time */

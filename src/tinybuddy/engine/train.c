@@ -18,6 +18,7 @@ enum {
 struct tb_trainer {
     struct tb_layout layout;
     size_t threads;
+    int muon;
     float *weights, *turned, *rope;
     int turned_is_old;
     struct tb_pass passes[MOST_THREADS]; /* made when a thread first needs one */
@@ -40,11 +41,12 @@ static void fill_rope(float *rope, const struct tb_layout *l) {
         }
 }
 
-struct tb_trainer *tb_trainer_new(const struct tb_shape *shape, int32_t threads) {
+struct tb_trainer *tb_trainer_new(const struct tb_shape *shape, int32_t threads, int32_t muon) {
     struct tb_trainer *m = calloc(1, sizeof *m);
     if (!m)
         return NULL;
     m->threads = threads < 1 ? 1 : threads < MOST_THREADS ? (size_t)threads : MOST_THREADS;
+    m->muon = muon;
     if (tb_layout_make(&m->layout, shape) == 0) {
         m->weights = calloc(m->layout.size, sizeof(float));
         m->turned = calloc(m->layout.turned_size, sizeof(float));
@@ -77,7 +79,7 @@ void tb_trainer_free(struct tb_trainer *m) {
 static int begin_learning(struct tb_trainer *m) {
     if (m->learns)
         return TB_OK;
-    if (tb_optimizer_make(&m->optimizer, &m->layout, m->threads) != 0)
+    if (tb_optimizer_make(&m->optimizer, &m->layout, m->threads, m->muon) != 0)
         return TB_NO_MEMORY;
     m->learns = 1;
     return TB_OK;
@@ -151,10 +153,16 @@ static struct tb_weights current(struct tb_trainer *m) {
     return (struct tb_weights){m->weights, m->turned, m->rope};
 }
 
+static struct tb_pass *pass_of(const struct job *job, size_t thread) {
+    struct tb_pass *p = &job->m->passes[thread];
+    p->stop = job->stop;
+    return p;
+}
+
 /* Sequences task * batch / parts and on, into the gradient of this part. */
 static void learn_part(void *context, size_t thread, size_t task) {
     struct job *job = context;
-    struct tb_pass *p = &job->m->passes[thread];
+    struct tb_pass *p = pass_of(job, thread);
     float scale = (float)(1.0 / ((double)job->batch * (double)job->length));
     double loss = 0;
     memset(job->m->part[task], 0, job->m->layout.size * sizeof(float));
@@ -188,7 +196,7 @@ int tb_trainer_step(struct tb_trainer *m, const int32_t *inputs, const int32_t *
                       .batch = (size_t)batch, .length = (size_t)length, .parts = parts,
                       .stop = stop};
     tb_spread(threads, parts, learn_part, &job);
-    if (*stop)
+    if (*stop) /* the last look: from here on the step is done */
         return TB_STOPPED;
     double loss = 0;
     for (size_t i = 0; i < parts; i++)
@@ -204,7 +212,7 @@ int tb_trainer_step(struct tb_trainer *m, const int32_t *inputs, const int32_t *
 
 static void score_sequence(void *context, size_t thread, size_t task) {
     struct job *job = context;
-    struct tb_pass *p = &job->m->passes[thread];
+    struct tb_pass *p = pass_of(job, thread);
     if (*job->stop)
         return;
     tb_forward(p, &job->weights, job->inputs + task * job->length, job->length);
@@ -215,7 +223,7 @@ static void score_sequence(void *context, size_t thread, size_t task) {
 
 static void logits_of_sequence(void *context, size_t thread, size_t task) {
     struct job *job = context;
-    struct tb_pass *p = &job->m->passes[thread];
+    struct tb_pass *p = pass_of(job, thread);
     size_t v = (size_t)job->m->layout.shape.vocab;
     float *out = job->out + task * (job->length - job->from) * v;
     if (*job->stop)

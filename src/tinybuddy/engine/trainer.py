@@ -6,6 +6,7 @@ checked here before it is called.
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import functools
 import math
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinybuddy.backend import hidden_matrices
 from tinybuddy.config import ModelConfig, TrainConfig
 from tinybuddy.engine.library import load
 from tinybuddy.errors import TinybuddyError, UsageError
@@ -46,7 +48,10 @@ class _Shape(ctypes.Structure):
 class _Settings(ctypes.Structure):
     _fields_ = tuple(
         (name, c_double)
-        for name in ("learning_rate", "beta1", "beta2", "eps", "weight_decay", "clip")
+        for name in (
+            *("learning_rate", "beta1", "beta2", "eps", "weight_decay", "clip"),
+            *("matrix_learning_rate", "momentum"),
+        )
     )
 
 
@@ -57,13 +62,16 @@ class EngineRunner:
         config: shape.
         weights: float32 arrays, as `weight_shapes` lists them.
         threads: of the processor; the numbers do not depend on it.
+        muon: whether Muon shall learn the matrices within the blocks, not AdamW.
 
     Raises:
         TinybuddyError: if the engine was not built, or the weights are not of this shape.
         MemoryError: if there is not enough.
     """
 
-    def __init__(self, config: ModelConfig, weights: Weights, threads: int = 1) -> None:
+    def __init__(
+        self, config: ModelConfig, weights: Weights, threads: int = 1, muon: bool = False
+    ) -> None:
         self.config = config
         self._shapes = weight_shapes(config)
         self._library = _declared()
@@ -78,7 +86,7 @@ class EngineRunner:
             config.rope_theta,
             config.rms_norm_eps,
         )
-        self._handle: int | None = self._library.tb_trainer_new(byref(shape), threads)
+        self._handle: int | None = self._library.tb_trainer_new(byref(shape), threads, muon)
         if not self._handle:
             raise MemoryError
         self._lock = threading.Lock()  # one call at a time: they share memory
@@ -174,7 +182,7 @@ class EngineRunner:
         }
 
     def _call(self, products: int, function: Callable[..., int], *arguments: Any, out: Any) -> int:
-        """Call the C code; Ctrl-C ends a long call before its next sequence.
+        """Call the C code; Ctrl-C ends a long call before its next product of matrices.
 
         Python runs what Ctrl-C stands for between its own instructions alone, so a long call is
         made by another thread while this one waits.
@@ -192,8 +200,10 @@ class EngineRunner:
             with self._lock:
                 result.append(function(self._handle, *arguments, byref(stop), out))
 
-        main = threading.current_thread() is threading.main_thread()
-        if not main or products * self.config.parameters < _SHORT:
+        config = self.config
+        attention = config.num_hidden_layers * config.hidden_size * config.max_position_embeddings
+        short = products * (config.parameters + attention) < _SHORT
+        if short or threading.current_thread() is not threading.main_thread():
             work()
         else:
             worker = threading.Thread(target=work)
@@ -209,46 +219,79 @@ class EngineRunner:
 
 
 class EngineTrainer(EngineRunner):
-    """The same, with AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101) and clipping.
+    """The same, with clipping and AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101), or Muon.
+
+    Muon (Keller Jordan 2024, kellerjordan.github.io/posts/muon) is for the matrices within the
+    blocks; AdamW learns the embedding and the norms beside it.
 
     Args:
         config: shape.
-        train: settings of the optimizer, threads, and the seed of random weights.
-        weights: to begin with; None draws new ones.
+        train: settings of the optimizer, and threads.
+        weights: to begin with.
 
     Raises:
         TinybuddyError: if the engine was not built, or the weights are not of this shape.
         MemoryError: if there is not enough.
     """
 
-    def __init__(self, config: ModelConfig, train: TrainConfig, weights: Weights | None) -> None:
-        if weights is None:
-            weights = random_weights(config, train.seed, train.init_std)
-        super().__init__(config, weights, train.threads)
+    def __init__(self, config: ModelConfig, train: TrainConfig, weights: Weights) -> None:
+        super().__init__(config, weights, train.threads, train.optimizer == "muon")
         self._train = train
+        hidden = hidden_matrices(config) if train.optimizer == "muon" else ()
+        self._muon = {n: shape for n, shape in self._shapes.items() if n in hidden}
+        self._adamw = {n: shape for n, shape in self._shapes.items() if n not in hidden}
 
-    def step(self, inputs: Ids, targets: Ids, learning_rate: float) -> tuple[float, float]:
-        """Learn from one batch (B, T); return mean loss in nats a token and gradient norm.
+    def step(
+        self,
+        inputs: Ids,
+        targets: Ids,
+        learning_rate: float,
+        matrix_learning_rate: float | None = None,
+    ) -> tuple[float, float]:
+        """Learn from one batch (B, T).
 
-        A loss or gradient that is not finite changes nothing, nor does a step that Ctrl-C ends.
+        A loss or gradient that is not finite changes nothing. A step that Ctrl-C ends changes
+        nothing either; one that was already changing the weights returns, and Ctrl-C then comes
+        a moment later.
+
+        Args:
+            inputs: ids.
+            targets: ids that follow them.
+            learning_rate: of AdamW.
+            matrix_learning_rate: of Muon; None takes its peak.
+
+        Returns:
+            Mean loss in nats a token, and norm of the gradient before clipping.
+
+        Raises:
+            UsageError: if the ids do not fit.
         """
         read, wanted = self._pair(inputs, targets)
         if not len(read):
             raise UsageError("A step needs at least one sequence.")
         train, result = self._train, (c_double * 2)()
         clip = train.grad_clip or math.inf
+        if matrix_learning_rate is None:
+            matrix_learning_rate = train.matrix_learning_rate
         settings = _Settings(
-            learning_rate, train.beta1, train.beta2, 1e-8, train.weight_decay, clip
+            *(learning_rate, train.beta1, train.beta2, 1e-8, train.weight_decay, clip),
+            *(matrix_learning_rate, train.momentum),
         )
-        self._call(
-            6 * read.size,
-            self._library.tb_trainer_step,
-            _pointer(read),
-            _pointer(wanted),
-            *read.shape,
-            byref(settings),
-            out=result,
-        )
+        done = self._library.tb_trainer_steps(self._handle)
+        try:
+            self._call(
+                6 * read.size,
+                self._library.tb_trainer_step,
+                _pointer(read),
+                _pointer(wanted),
+                *read.shape,
+                byref(settings),
+                out=result,
+            )
+        except KeyboardInterrupt:
+            if self._library.tb_trainer_steps(self._handle) == done:
+                raise
+            threading.Timer(0.01, _thread.interrupt_main).start()
         return result[0], result[1]
 
     def gradient(self) -> Weights:
@@ -256,14 +299,19 @@ class EngineTrainer(EngineRunner):
         return self._get(_GRADIENT)
 
     def state(self) -> State:
-        """AdamW's two moments and its step count of each weight; empty before the first step."""
+        """What the optimizer remembers, under torch.optim's names; empty before the first step.
+
+        Of each weight AdamW's two moments and step count, or Muon's momentum.
+        """
         steps = self._library.tb_trainer_steps(self._handle)
         if not steps:
             return {}
         count = np.array(steps, np.float32)
         state: State = {}
         means, squares = self._get(_MEAN), self._get(_SQUARE)
-        for name in self._shapes:
+        for name in self._muon:
+            state[f"{name}.momentum_buffer"] = means[name]
+        for name in self._adamw:
             state[f"{name}.step"] = count.copy()
             state[f"{name}.exp_avg"] = means[name]
             state[f"{name}.exp_avg_sq"] = squares[name]
@@ -277,9 +325,9 @@ class EngineTrainer(EngineRunner):
         """
         shapes = {
             f"{name}.{key}": () if key == "step" else shape
-            for name, shape in self._shapes.items()
+            for name, shape in self._adamw.items()
             for key in ("step", "exp_avg", "exp_avg_sq")
-        }
+        } | {f"{name}.momentum_buffer": shape for name, shape in self._muon.items()}
         counts = {float(a) for n, a in state.items() if n.endswith(".step") and not a.shape}
         if (
             {name: array.shape for name, array in state.items()} != shapes
@@ -291,20 +339,12 @@ class EngineTrainer(EngineRunner):
                 "state.safetensors is not what the optimizer of this model remembers: delete this "
                 "checkpoint and name the one before it in latest."
             )
-        for what, key in ((_MEAN, "exp_avg"), (_SQUARE, "exp_avg_sq")):
-            self._put(what, {name: state[f"{name}.{key}"] for name in self._shapes})
+        none = {name: np.zeros(shape, np.float32) for name, shape in self._muon.items()}
+        momenta = {name: state[f"{name}.momentum_buffer"] for name in self._muon}
+        for what, key, muon in ((_MEAN, "exp_avg", momenta), (_SQUARE, "exp_avg_sq", none)):
+            adamw = {name: state[f"{name}.{key}"] for name in self._adamw}
+            self._put(what, adamw | muon)
         self._library.tb_trainer_set_steps(self._handle, int(counts.pop()))
-
-
-def random_weights(config: ModelConfig, seed: int, init_std: float) -> Weights:
-    """New weights: matrices of N(0, init_std), norms of ones; a function of the seed alone."""
-    random = np.random.Generator(np.random.PCG64(seed))
-    return {
-        name: np.ones(shape, np.float32)
-        if len(shape) == 1
-        else random.standard_normal(shape, np.float32) * np.float32(init_std)
-        for name, shape in weight_shapes(config).items()
-    }
 
 
 @functools.cache
@@ -313,7 +353,7 @@ def _declared() -> ctypes.CDLL:
     library = load()
     floats, ids, flag = POINTER(c_float), POINTER(c_int32), POINTER(c_int32)
     for name, result, arguments in (
-        ("new", c_void_p, [POINTER(_Shape), c_int32]),
+        ("new", c_void_p, [POINTER(_Shape), c_int32, c_int32]),
         ("free", None, [c_void_p]),
         ("put", c_int, [c_void_p, c_int, floats]),
         ("get", c_int, [c_void_p, c_int, floats]),

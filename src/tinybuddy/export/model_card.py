@@ -127,10 +127,14 @@ def _training(training: Mapping[str, Any]) -> str:
     context = recipe["model"]["max_position_embeddings"]
     stopped = f" (stopped before its {train['steps']:,})" if steps < train["steps"] else ""
     base = f" It went on from the weights of {train['from_model']}." if train["from_model"] else ""
+    optimizer = "AdamW with a peak learning"
+    if train.get("optimizer") == "muon":
+        rate = train["matrix_learning_rate"]
+        optimizer = f"Muon with a peak learning\nrate of {rate} on the matrices, {optimizer}"
     text = f"""## How it was trained
 
 Recipe `{recipe["name"]}` of tinybuddy {run["versions"]["tinybuddy"]}, seed {run["seed"]}:
-{steps:,} steps{stopped} of {train["batch_size"]} x {context} tokens, AdamW with a peak learning
+{steps:,} steps{stopped} of {train["batch_size"]} x {context} tokens, {optimizer}
 rate of {train["learning_rate"]}, on {data["stories"]:,} stories ({data["bytes"]:,} bytes,
 {data["tokens"]:,} tokens) of {data["source"]}; threads: {run["threads"]}; {run["processor"]}.{base}
 SHA-256 of the stories: `{data["sha256"]}`. The rest is in `training.json`.
