@@ -38,7 +38,7 @@ clean:  ## remove what was installed and trained here
 $(VENV)/story: pyproject.toml constraints.txt
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) ..."
-	@$(INSTALL) -c constraints.txt -e '.[torch]'
+	@$(INSTALL) -c constraints.txt -e .
 	@touch $@
 
 $(VENV)/test: pyproject.toml constraints.txt tests/transformers4.txt

@@ -15,14 +15,14 @@ import tempfile
 from pathlib import Path
 
 from tinybuddy.engine.build import BASELINE, FLAGS, FOLDER, X86, find_compiler
-from tinybuddy.engine.library import load
+from tinybuddy.engine.library import kernels_of, load
 
 MAIN = Path(__file__).with_suffix(".c")  # it includes decode.c
 
 
 def main() -> None:
     """Compile and run."""
-    kernels = load().kernels
+    kernels = kernels_of(load())
     sources = [path for path in sorted(FOLDER.glob("*.c")) if path.name != "decode.c"]
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})

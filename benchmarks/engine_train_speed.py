@@ -26,7 +26,7 @@ import torch
 
 from tinybuddy.backend import random_weights
 from tinybuddy.config import ModelConfig, TrainConfig
-from tinybuddy.engine.library import load
+from tinybuddy.engine.library import kernels_of, load
 from tinybuddy.engine.trainer import EngineTrainer
 from tinybuddy.model import create_model
 from tinybuddy.provenance import provenance
@@ -126,7 +126,7 @@ def main() -> None:
     torch.set_num_threads(1)
     machine = provenance()
     print(
-        f"{machine['processor']}, {machine['cores']} cores, kernels {load().kernels}, "
+        f"{machine['processor']}, {machine['cores']} cores, kernels {kernels_of(load())}, "
         f"Python {platform.python_version()}, tinybuddy {machine['versions']['tinybuddy']} "
         f"({options.optimizer}), PyTorch {torch.__version__} eager (adamw); medians of "
         f"{options.runs} runs of {options.steps} steps in turn"

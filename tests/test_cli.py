@@ -199,9 +199,9 @@ def test_too_little_memory_is_one_sentence(cli: Cli, story_file: Path):
     import resource
 
     def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
+        resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
 
-    options = set_options(SMALL | {"batch_size": 50_000, "vocab_size": 60_000})
+    options = set_options(SMALL | {"batch_size": 65_536, "max_position_embeddings": 8192})
     done = cli("train", "--data", story_file, "--out", "run", *options, preexec_fn=limit)
     assert done.returncode == 1
     assert "not enough memory" in done.stderr

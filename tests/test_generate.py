@@ -27,7 +27,7 @@ class Script:
     def __init__(self, ids: Sequence[int], vocab_size: int) -> None:
         self.ids, self.vocab_size, self.fed = list(ids), vocab_size, []
 
-    def stream(self) -> Script:
+    def stream(self, texts: int = 1) -> Script:
         self.fed.append([])
         return self
 

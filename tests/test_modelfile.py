@@ -80,9 +80,9 @@ def _edit(path: Path, **changes: object) -> None:
         ({"hidden_size": 17}, "not divisible"),
         ({"head_dim": 5}, "head_dim"),
         ({"vocab_size": 300}, "do not belong together"),
-        ({"intermediate_size": 64}, r"model\.layers\.0\.mlp.* is float32"),
+        ({"intermediate_size": 64}, r"model\.layers\.0\.mlp.* is F32"),
         ({"num_hidden_layers": 2}, "does not hold the weights"),
-        ({"hidden_size": 8192, "head_dim": 2048}, "is float32"),
+        ({"hidden_size": 8192, "head_dim": 2048}, "is F32"),
     ],
 )
 def test_a_config_that_does_not_fit_is_one_sentence(folder: Path, changes, says: str):
@@ -125,7 +125,7 @@ def test_weights_of_another_kind_are_refused(folder: Path):
     path = folder / "model.safetensors"
     weights = safetensors.numpy.load_file(path)
     safetensors.numpy.save_file({n: w.astype(np.float16) for n, w in weights.items()}, path)
-    with pytest.raises(TinybuddyError, match="float16"):
+    with pytest.raises(TinybuddyError, match="F16"):
         read_model(folder)
     weights["model.norm.weight"][0] = np.nan
     safetensors.numpy.save_file(weights, path)

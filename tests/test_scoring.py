@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tinybuddy
 from tinybuddy.backend import open_runner
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.generate import Model
@@ -37,7 +38,7 @@ def test_windows_by_hand():
 @torch.no_grad()
 def test_score_is_the_definition_computed_plainly(small_run: Run):
     """One window at a time, one prediction at a time, in another arithmetic."""
-    model = small_run.model
+    model = tinybuddy.load(small_run.path, backend="torch")
     context = model.config.max_position_embeddings
     stories = ["A cat.", "Mia ran to the big pond and fell in, and then 😀 she swam. " * 8, "x"]
     bits, size = 0.0, 0

@@ -77,7 +77,7 @@ def test_the_shortest_text_has_one_crop():
 def test_steps_are_those_of_a_plain_loop():
     """Against AdamW, clipping and decay written out in torch, over 20 steps."""
     shape = ModelConfig(vocab_size=40, hidden_size=8, intermediate_size=12, num_attention_heads=2)
-    config = TrainConfig(grad_clip=0.5, init_std=0.1, seed=5)
+    config = TrainConfig(grad_clip=0.5, init_std=0.1, seed=5, backend="torch")
     ours = open_trainer(shape, config, None)
     weights = {n: torch.tensor(w, requires_grad=True) for n, w in ours.weights().items()}
     decayed = [w for w in weights.values() if w.ndim == 2]
@@ -132,7 +132,8 @@ def test_a_run_learns_and_leaves_what_the_contract_names(small_run: Run, story_f
     record = read_record(run)
     assert record["result"] == small_run.result
     assert record["data"]["sha256"]
-    assert record["versions"]["torch"] == torch.__version__
+    assert record["engine"] in ("avx512", "avx2", "baseline")
+    assert "torch" not in record["versions"]  # as the engine computed it
     ElementTree.parse(run / "loss.svg")
     rows = small_run.metrics
     assert [row["step"] for row in rows] == [4, 8, 12]
@@ -183,13 +184,13 @@ def _latest_step(run: Path) -> int:
 
 def test_kills_at_random_moments_change_nothing(story_file: Path, tmp_path: Path):
     """SIGKILL again and again, from the first moments on; the same bytes at the end."""
-    settings = SMALL | {"steps": 400, "eval_every": 20}
+    settings = SMALL | {"steps": 2000, "eval_every": 20}
     whole = train(data=story_file, out=tmp_path / "whole", watcher=Watcher(), **settings)
     arguments = _train_arguments(story_file, "killed", **settings)
     killed, pauses = tmp_path / "killed", random.Random(0)
     reached = []
     # Seconds after the start, then steps whose checkpoint is waited for, and a little longer.
-    for moment in [0.05, 0.2, 0.5, 1.0, 1.5, *range(20, 400, 60)]:
+    for moment in [0.05, 0.2, 0.5, 1.0, 1.5, *range(200, 2000, 300)]:
         process = _start(["resume", "killed"] if is_run(killed) else arguments, tmp_path)
         if isinstance(moment, float):
             time.sleep(moment)
@@ -202,7 +203,7 @@ def test_kills_at_random_moments_change_nothing(story_file: Path, tmp_path: Path
         process.communicate()
         reached.append(_latest_step(killed))
     assert len({*reached}) >= 6, reached
-    assert resume(killed, Watcher()).result["steps"] == 400
+    assert resume(killed, Watcher()).result["steps"] == 2000
     assert _sha256(killed) == _sha256(whole.path)
     steps = [row["step"] for row in read_metrics(killed)]
     assert steps == [row["step"] for row in whole.metrics]
@@ -397,7 +398,7 @@ def test_python_is_interrupted_as_the_command_is(small_run: Run, story_file: Pat
 def test_numbers_that_break_keep_the_last_checkpoint(
     story_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    trainers = []
+    trainers: list[Any] = []
 
     def open_and_keep(*arguments: Any) -> Trainer:
         trainers.append(open_trainer(*arguments))
@@ -409,8 +410,9 @@ def test_numbers_that_break_keep_the_last_checkpoint(
 
         def stepped(self, step: int, *_: object) -> None:
             if broken:  # the weights as a bad batch would leave them
-                with torch.no_grad():
-                    trainers[0].model.model.norm.weight.fill_(torch.nan)
+                weights = trainers[0].weights()
+                weights["model.norm.weight"].fill(np.nan)
+                trainers[0]._put(0, weights)
 
     broken: list[Watcher] = []
     monkeypatch.setattr(sys.modules["tinybuddy.train"], "open_trainer", open_and_keep)

@@ -1,30 +1,32 @@
-"""The one interface that whatever computes a model meets, and PyTorch behind it.
+"""The one interface that whatever computes a model meets; behind it, the engine or PyTorch.
 
 Arrays come in and go out as NumPy's, so nothing outside this module and `tinybuddy.model` knows
-PyTorch. The other back end is the native engine, in `tinybuddy.engine`.
+PyTorch. The engine, in `tinybuddy.engine`, is what computes unless PyTorch is asked for; NumPy is
+imported only by what needs arrays, since telling a story does not.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from tinybuddy.config import ModelConfig, TrainConfig
-from tinybuddy.errors import TinybuddyError
-from tinybuddy.modelfile import Weights, weight_shapes
+from tinybuddy.errors import TinybuddyError, UsageError
+from tinybuddy.modelfile import StoredWeights, Weights, weight_shapes
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
+    from tinybuddy.engine.trainer import EngineRunner
     from tinybuddy.model import Transformer
 
-Ids = NDArray[np.int64]
-State = dict[str, NDArray[np.float32]]
+Ids: TypeAlias = "NDArray[np.int64]"
+State: TypeAlias = "dict[str, NDArray[np.float32]]"
 
 
 class Stream(Protocol):
@@ -77,17 +79,18 @@ class Trainer(Runner, Protocol):
 
 
 def open_runner(
-    config: ModelConfig, weights: Weights, threads: int = 1, backend: str = "torch"
+    config: ModelConfig, weights: Weights, threads: int = 1, backend: str = "engine"
 ) -> Runner:
     """Return a model ready to score and to continue text, on the processor.
 
     Raises:
-        TinybuddyError: if the back end is not there.
+        UsageError: if there is no such back end.
+        TinybuddyError: if it is not installed.
     """
     if backend == "engine":
-        from tinybuddy.engine.trainer import EngineRunner
-
-        return EngineRunner(config, weights, threads)
+        return NativeRunner(config, weights, threads)
+    if backend != "torch":
+        raise UsageError(f"backend must be engine or torch, not {backend!r}.")
     check_device()
     return TorchRunner(config, weights, threads=threads)
 
@@ -114,7 +117,7 @@ def check_backend(train: TrainConfig) -> None:
         check_device(train.device)
         return
     if train.device != "cpu":
-        raise TinybuddyError(
+        raise UsageError(
             f"The engine computes on the processor: use --backend torch for {train.device}."
         )
     from tinybuddy.engine.library import load
@@ -124,6 +127,8 @@ def check_backend(train: TrainConfig) -> None:
 
 def check_device(device: str = "cpu") -> None:
     """Raise TinybuddyError if PyTorch or the device is not there; cheap for the processor."""
+    from importlib.util import find_spec
+
     if find_spec("torch") is None:
         raise TinybuddyError("This needs PyTorch: pip install 'tinybuddy[torch]'.")
     if device == "cpu":
@@ -136,6 +141,8 @@ def check_device(device: str = "cpu") -> None:
 
 def random_weights(config: ModelConfig, seed: int, init_std: float) -> Weights:
     """Draw new weights, the same for every back end: matrices of N(0, init_std), norms of ones."""
+    import numpy as np
+
     random = np.random.Generator(np.random.PCG64(seed))
     return {
         name: np.ones(shape, np.float32)
@@ -152,6 +159,35 @@ def hidden_matrices(config: ModelConfig) -> list[str]:
         for name, shape in weight_shapes(config).items()
         if len(shape) == 2 and name.startswith("model.layers.")
     ]
+
+
+class NativeRunner:
+    """A model in the engine, on the processor: it tells at once, and scores once asked to.
+
+    Attributes:
+        decoder: what continues text.
+    """
+
+    def __init__(self, config: ModelConfig, weights: Weights, threads: int = 1) -> None:
+        from tinybuddy.engine.decoder import Decoder
+
+        buffers = weights.buffers if isinstance(weights, StoredWeights) else weights
+        self.decoder = Decoder(config, buffers)
+        self._parts = config, weights, threads
+
+    def stream(self, texts: int = 1) -> Stream:
+        """Begin one text, or several of equal length."""
+        return self.decoder.stream(texts)
+
+    def log_likelihoods(self, inputs: Ids, targets: Ids) -> NDArray[np.float32]:
+        """Natural log-probability (B, T) of each target id after the inputs up to its place."""
+        return self._scorer.log_likelihoods(inputs, targets)
+
+    @cached_property
+    def _scorer(self) -> EngineRunner:
+        from tinybuddy.engine.trainer import EngineRunner
+
+        return EngineRunner(*self._parts)
 
 
 class TorchRunner:
@@ -266,7 +302,7 @@ class TorchTrainer(TorchRunner):
         clip = self._train.grad_clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
         result = loss.item(), norm.item()
-        if np.isfinite(result).all():
+        if all(map(math.isfinite, result)):
             rates = (learning_rate, matrix_learning_rate)
             for optimizer, rate in zip(self._optimizers, rates, strict=False):
                 for group in optimizer.param_groups:
@@ -292,6 +328,7 @@ class TorchTrainer(TorchRunner):
         Raises:
             TinybuddyError: if it is of another model; the native code would read beyond its end.
         """
+        import numpy as np
         import torch
 
         owners = self._owners()

@@ -6,16 +6,12 @@ the reference in ``docs/recipes.md`` is made from the same words.
 
 from __future__ import annotations
 
-import difflib
-import json
 import math
 import re
 import reprlib
 import sys
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,6 +19,7 @@ from tinybuddy.disk import read_text
 from tinybuddy.errors import UsageError
 
 MAX_RECIPE_BYTES = 1_000_000
+RECIPES = Path(__file__).parent / "recipes"
 
 
 def _setting(
@@ -89,6 +86,8 @@ def _check_range(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Say that ``name`` is not known, naming the nearest known one or else all of them."""
+    import difflib
+
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
@@ -195,7 +194,16 @@ class TrainConfig(_Checked):
     seed: int = _setting(0, "Of initial weights, order of data and samples.", 0, 2**63 - 1)
     threads: int = _setting(1, "Threads of the processor.", 1, 1024)
     device: str = _setting("cpu", "Where to compute.", among=("cpu", "cuda", "mps"))
-    backend: str = _setting("torch", "What computes.", among=("engine", "torch"))
+    backend: str = _setting(
+        "engine",
+        "What computes; where it is not named, a device other than the processor takes torch.",
+        among=("engine", "torch"),
+    )
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
+        """Build from a mapping; raises as every configuration does."""
+        return super().from_mapping(_with_backend(values))
 
     def rate(self, step: int) -> float:
         """Learning rate of step ``step`` (0-based): linear warm-up, then the schedule to 0."""
@@ -212,6 +220,12 @@ class TrainConfig(_Checked):
         if self.schedule == "linear":
             return peak * (1.0 - done)
         return peak * 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+def _with_backend(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Add the back end that a device needs; one that is named stays, to be refused."""
+    other = values.get("device", "cpu") != "cpu"
+    return {"backend": "torch", **values} if other else values
 
 
 @dataclass(frozen=True)
@@ -263,7 +277,7 @@ class Recipe:
         sections = {name: getattr(self, name) for name in ("model", "train", "sample")}
         owner = {item.name: name for name, part in sections.items() for item in fields(part)}
         changes: dict[str, dict[str, Any]] = {name: {} for name in sections}
-        for key, value in settings.items():
+        for key, value in _with_backend(settings).items():
             if key not in owner:
                 raise UsageError(unknown("key", key, owner))
             changes[owner[key]][key] = value
@@ -280,8 +294,7 @@ class Recipe:
 
 def recipe_names() -> list[str]:
     """Names of the published recipes."""
-    folder = resources.files("tinybuddy") / "recipes"
-    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name[-5:] == ".toml")
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
 def load_recipe(name: str | Path) -> Recipe:
@@ -293,7 +306,7 @@ def load_recipe(name: str | Path) -> Recipe:
     """
     path = Path(name)
     if str(name) in recipe_names():
-        text = (resources.files("tinybuddy") / "recipes" / f"{name}.toml").read_text("utf-8")
+        text = read_text(RECIPES / f"{name}.toml", MAX_RECIPE_BYTES)
     elif path.suffix == ".toml" or path.is_file():
         text = read_text(path, MAX_RECIPE_BYTES)
     else:
@@ -308,6 +321,8 @@ def parse_recipe(text: str, name: str) -> Recipe:
         UsageError: for an unknown key, an impossible value, broken TOML, or a claimed number of
             parameters that the shape does not have.
     """
+    import tomllib
+
     try:
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # broken TOML is a ValueError
@@ -354,6 +369,8 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
     Raises:
         UsageError: for a pair without ``=``.
     """
+    import json
+
     settings: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from tinybuddy.backend import Runner, open_runner
 from tinybuddy.config import ModelConfig, SampleConfig
+from tinybuddy.continuation import continue_ids
 from tinybuddy.errors import UsageError
-from tinybuddy.llama2c import read_llama2c
 from tinybuddy.modelfile import LoadedModel, find_model, read_model
-from tinybuddy.sampling import PCG32, sample
-from tinybuddy.scoring import Score, score
 from tinybuddy.tokenizer import Codec
 
-MAX_NEW_TOKENS = 512  # four times the reference model's context; most stories end before 300
+if TYPE_CHECKING:
+    from tinybuddy.scoring import Score
 
-log = logging.getLogger("tinybuddy")
+MAX_NEW_TOKENS = 512  # four times the reference model's context; most stories end before 300
 
 
 class Model:
@@ -33,6 +29,7 @@ class Model:
         sample_config: how it is sampled unless a call says otherwise.
         runner: what computes it.
         path: the directory or file that it was read from.
+        on_note: told what a reader should know of a story; by default the ``tinybuddy`` logger is.
     """
 
     def __init__(self, files: LoadedModel, runner: Runner, path: Path = Path()) -> None:
@@ -41,6 +38,7 @@ class Model:
         self.sample_config: SampleConfig = files.sample
         self.runner = runner
         self.path = path
+        self.on_note: Callable[[str], None] = _log
 
     def stream(
         self,
@@ -55,7 +53,7 @@ class Model:
 
         It ends where the story does, after ``max_new_tokens``, or before the text ``stop``. Past
         the context length the model goes on from the newer half of what it has read, which is said
-        once through the ``tinybuddy`` logger.
+        once through `on_note`.
 
         Args:
             prompt: how the story begins; empty begins a new one.
@@ -76,7 +74,7 @@ class Model:
         if type(seed) is not int or not 0 <= seed < 2**63:
             raise UsageError(f"seed must be a whole number from 0 to 2^63 - 1, not {seed!r}.")
         ids = [self.tokenizer.bos, *self.tokenizer.encode(prompt)]
-        new = self._continue(ids, max_new_tokens, config, PCG32(seed))
+        new = self._continue(ids, max_new_tokens, config, seed)
         if not prompt:  # some tokenizers begin a text with a space, which then is not told
             new = chain([self.tokenizer.bos], new)
         return self._tell(prompt, self.tokenizer.decode_stream(new), stop)
@@ -87,35 +85,29 @@ class Model:
 
     def score(self, stories: str | Iterable[str]) -> Score:
         """Bits and bytes of one story or several; `Score.bits_per_byte` is the headline."""
+        from tinybuddy.scoring import score
+
         stories = [stories] if isinstance(stories, str) else stories
         context = self.config.max_position_embeddings
         return score(self.runner, self.tokenizer, context, stories)
 
     def _continue(
-        self, ids: list[int], count: int, config: SampleConfig, random: PCG32
+        self, ids: list[int], count: int, config: SampleConfig, seed: int
     ) -> Iterator[int]:
         """Yield new ids up to ``<eos>``, which is left out."""
-        context = self.config.max_position_embeddings
-        ids, new = list(ids), ids
-        stream, length, said = self.runner.stream(), 0, False
-        for _ in range(count):
-            if length + len(new) > context:
-                if not said:
-                    log.warning(
-                        "(past the context of %d tokens, the story goes on from the latest %d)",
-                        context,
-                        max(1, context // 2),
-                    )
+        context, length, said = self.config.max_position_embeddings, len(ids), False
+        for _, new in continue_ids(
+            self.runner, context, [ids], count, config, [seed], self.tokenizer.eos
+        ):
+            for id in new:
+                if length > context and not said:
                     said = True
-                stream, length, new = self.runner.stream(), 0, ids[-max(1, context // 2) :]
-            (logits,) = stream.feed(np.array([new]))
-            length += len(new)
-            id = sample(logits, config, random, seen=ids)
-            if id == self.tokenizer.eos:
-                return
-            ids.append(id)
-            new = [id]
-            yield id
+                    self.on_note(
+                        f"(past the context of {context} tokens, the story goes on from the latest "
+                        f"{max(1, context // 2)})"
+                    )
+                length += 1
+                yield id
 
     @staticmethod
     def _tell(prompt: str, pieces: Iterable[str], stop: str | None) -> Iterator[str]:
@@ -136,25 +128,35 @@ class Model:
             yield held
 
 
-def load(model: str | Path, threads: int = 1) -> Model:
+def load(model: str | Path, threads: int = 1, backend: str = "engine") -> Model:
     """Open a model.
 
     Args:
         model: a model directory, a run directory, whose latest checkpoint is taken, the name of a
             released model, or a llama2.c model: a file ``NAME.bin``, its tokenizer beside it.
-        threads: of the processor; PyTorch keeps this number for the whole process.
+        threads: of the processor, for scoring; PyTorch keeps this number for the whole process.
+        backend: what computes: ``engine`` or ``torch``.
 
     Raises:
-        TinybuddyError: if there is no such model, or it is damaged.
+        UsageError: if there is no such back end.
+        TinybuddyError: if there is no such model, it is damaged, or the back end is not installed.
     """
     path = Path(model)
     files: LoadedModel
     if path.suffix == ".bin" and not path.is_dir():
+        from tinybuddy.llama2c import read_llama2c
+
         files = read_llama2c(path)
     else:
         path = find_model(model)
         files = read_model(path)
-    return Model(files, open_runner(files.config, files.weights, threads), path)
+    return Model(files, open_runner(files.config, files.weights, threads, backend), path)
+
+
+def _log(note: str) -> None:
+    import logging  # 5 ms, which few stories need
+
+    logging.getLogger("tinybuddy").warning("%s", note)
 
 
 def _overlap(text: str, stop: str) -> int:

@@ -16,13 +16,10 @@ from functools import lru_cache
 from heapq import heappop, heappush
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tinybuddy.config import ModelConfig, SampleConfig
 from tinybuddy.disk import read_bytes
 from tinybuddy.errors import TinybuddyError, UsageError
-from tinybuddy.modelfile import LoadedModel, Weights, weight_shapes
+from tinybuddy.modelfile import LoadedModel, StoredWeights, as_numbers, weight_shapes
 from tinybuddy.tokenizer import CHUNK_CHARACTERS, MAX_FILE_BYTES, check_unicode
 
 HEADER = struct.Struct("<7i")
@@ -291,7 +288,7 @@ def _file_bytes(config: ModelConfig) -> int:
     return HEADER.size + 4 * (config.parameters + rotary)
 
 
-def _read_weights(path: Path, config: ModelConfig) -> Weights:
+def _read_weights(path: Path, config: ModelConfig) -> StoredWeights:
     data = read_bytes(path, _file_bytes(config))
     if len(data) < _file_bytes(config):
         raise TinybuddyError(f"{path} became shorter while it was read.")
@@ -299,26 +296,29 @@ def _read_weights(path: Path, config: ModelConfig) -> Weights:
     blocks = [
         f"model.layers.{n}.{p}.weight" for p in PARTS for n in range(config.num_hidden_layers)
     ]
-    weights, at = {}, HEADER.size
+    buffers, at = {}, HEADER.size
     for name in ("model.embed_tokens.weight", *blocks, "model.norm.weight"):
-        count = math.prod(shapes[name])
-        array = np.frombuffer(data, "<f4", count, at).astype(np.float32, copy=False)
-        at += 4 * count
-        if not np.isfinite(array).all():
-            raise TinybuddyError(f"{name} in {path} holds NaN or infinite numbers.")
-        array = array.reshape(shapes[name])
-        turned = name.endswith(("q_proj.weight", "k_proj.weight"))
-        weights[name] = _half_split(array, config.head_dim) if turned else array
-    return {name: weights[name] for name in shapes}
+        size = 4 * math.prod(shapes[name])
+        part = data[at : at + size]
+        at += size
+        if name.endswith(("q_proj.weight", "k_proj.weight")):
+            part = _half_split(part, config)
+        buffers[name] = as_numbers(part, shapes[name], f"{name} in {path}")
+    return StoredWeights({name: buffers[name] for name in shapes})
 
 
-def _half_split(array: NDArray[np.float32], head_dim: int) -> NDArray[np.float32]:
+def _half_split(data: bytes, config: ModelConfig) -> bytes:
     """Reorder the rows (heads * D, C) of each head, so that pair (2i, 2i + 1) is (i, i + D/2).
 
     llama2.c's rotary positions turn the former, `tinybuddy.model` and transformers the latter.
     """
-    pairs = array.reshape(-1, head_dim // 2, 2, array.shape[1])
-    return np.ascontiguousarray(pairs.swapaxes(1, 2).reshape(array.shape))
+    row, head = 4 * config.hidden_size, 4 * config.hidden_size * config.head_dim
+    return b"".join(
+        data[at : at + row]
+        for first in range(0, len(data), head)
+        for begin in (first, first + row)  # the even rows of a head, then the odd ones
+        for at in range(begin, first + head, 2 * row)
+    )
 
 
 def _text_or_none(piece: bytes) -> str | None:

@@ -6,29 +6,50 @@ tied embedding once), ``tokenizer.json``, ``tokenizer_config.json``, ``generatio
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import safetensors.numpy
-from numpy.typing import NDArray
-from safetensors import SafetensorError
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tinybuddy.config import ModelConfig, SampleConfig
 from tinybuddy.disk import read_bytes, read_text, write_bytes, write_text
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.tokenizer import BOS, EOS, PAD, Codec, Tokenizer, load_tokenizer
 
-Weights = Mapping[str, NDArray[np.float32]]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Weights: TypeAlias = "Mapping[str, NDArray[np.float32]]"
 
 TOKENIZER_HASH = "tokenizer_sha256"  # in config.json; other libraries do not mind it
 RELEASED = Path(__file__).parent / "models"
 MAX_JSON_BYTES = 1_000_000
 MAX_HEADER_BYTES = 1_000_000
+
+
+class StoredWeights(Mapping[str, "NDArray[np.float32]"]):
+    """Weights as a file held them; they become arrays when asked for, as telling needs no NumPy.
+
+    Attributes:
+        buffers: float32 numbers of each name, in its shape.
+    """
+
+    def __init__(self, buffers: Mapping[str, memoryview[float]]) -> None:
+        self.buffers = buffers
+
+    def __getitem__(self, name: str) -> NDArray[np.float32]:
+        import numpy as np
+
+        return np.asarray(self.buffers[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.buffers)
+
+    def __len__(self) -> int:
+        return len(self.buffers)
 
 
 @dataclass(frozen=True)
@@ -82,6 +103,9 @@ def write_model(folder: Path, model: ModelFiles) -> None:
     Raises:
         TinybuddyError: if it cannot be written.
     """
+    import numpy as np
+    import safetensors.numpy
+
     tokenizer = model.tokenizer.to_json()
     config = hub_config(model.config) | {TOKENIZER_HASH: _sha256(tokenizer)}
     for name, value in (
@@ -272,6 +296,8 @@ def _tokenizer_config(config: ModelConfig) -> dict[str, Any]:
 
 
 def _sha256(text: str) -> str:
+    import hashlib
+
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
@@ -285,23 +311,39 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _read_weights(path: Path, config: ModelConfig) -> Weights:
+def _read_weights(path: Path, config: ModelConfig) -> StoredWeights:
     """Read weights, having first checked that the file is of the size that the shape needs."""
+    from safetensors import SafetensorError, deserialize
+
     data = read_bytes(path, 4 * config.parameters + MAX_HEADER_BYTES)
     try:
-        weights = safetensors.numpy.load(data)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        stored = dict(deserialize(data))  # type: ignore[no-untyped-call]
+    except SafetensorError as error:
         raise TinybuddyError(f"{path} is not a whole safetensors file: {error}.") from None
     shapes = weight_shapes(config)
-    if weights.keys() != shapes.keys():
-        names = ", ".join(sorted(weights.keys() ^ shapes.keys())[:3])
+    if stored.keys() != shapes.keys():
+        names = ", ".join(sorted(stored.keys() ^ shapes.keys())[:3])
         raise TinybuddyError(f"{path} does not hold the weights of its config.json: see {names}.")
+    buffers = {}
     for name, shape in shapes.items():
-        array = weights[name]
-        if array.shape != shape or array.dtype != np.float32:
-            raise TinybuddyError(
-                f"{name} in {path} is {array.dtype} {array.shape}; float32 {shape} is expected."
-            )
-        if not np.isfinite(array).all():
-            raise TinybuddyError(f"{name} in {path} holds NaN or infinite numbers.")
-    return weights
+        kind, found = stored[name]["dtype"], tuple(stored[name]["shape"])
+        if (kind, found) != ("F32", shape):
+            raise TinybuddyError(f"{name} in {path} is {kind} {found}; F32 {shape} is expected.")
+        buffers[name] = as_numbers(stored[name]["data"], shape, f"{name} in {path}")
+    return StoredWeights(buffers)
+
+
+def as_numbers(data: bytes | bytearray, shape: tuple[int, ...], what: str) -> memoryview[float]:
+    """View little-endian float32 ``data`` in a shape.
+
+    Raises:
+        TinybuddyError: if it holds NaN or infinite numbers; ``what`` says what it is.
+    """
+    # The highest byte of a number that is not finite is 127 or 255, as of none below 1.7e38: only
+    # where one is, all are added up, in double precision, which no float32 can make infinite.
+    highest = data[3::4]
+    if (b"\x7f" in highest or b"\xff" in highest) and not math.isfinite(
+        sum(memoryview(data).cast("f"))
+    ):
+        raise TinybuddyError(f"{what} holds NaN or infinite numbers.")
+    return memoryview(data).cast("f", shape)

@@ -5,18 +5,28 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("tinybuddy", "numpy", "tokenizers", "safetensors", "torch")
+from tinybuddy.engine.library import used_kernels
+
+PACKAGES = ("tinybuddy", "numpy", "tokenizers", "safetensors")
 
 
-def provenance() -> dict[str, Any]:
-    """Versions, commit, system, processor and its number of cores."""
+def provenance(torch: bool | None = None) -> dict[str, Any]:
+    """Versions, commit, system, processor, its number of cores, and the engine's instructions.
+
+    Args:
+        torch: whether PyTorch computes; by default whether it is loaded, which nothing else does.
+    """
+    loaded = sys.modules.get("torch") is not None if torch is None else torch
+    packages = [*PACKAGES, *(["torch"] if loaded else [])]
     return {
         "versions": {"python": platform.python_version()}
-        | {name: metadata.version(name) for name in PACKAGES},
+        | {name: metadata.version(name) for name in packages},
+        "engine": used_kernels(),
         "git_commit": _git_commit(),
         "system": platform.platform(),
         "processor": _processor(),

@@ -19,6 +19,7 @@ from hypothesis.extra import numpy as hnp
 import tinybuddy
 from tinybuddy.backend import TorchRunner
 from tinybuddy.config import ModelConfig, SampleConfig
+from tinybuddy.continuation import continue_ids
 from tinybuddy.engine import decoder as face
 from tinybuddy.engine.build import BASELINE, X86
 from tinybuddy.engine.decoder import Decoder, Story
@@ -209,11 +210,11 @@ SAMPLINGS = [
 @pytest.mark.parametrize("prompt", ["", "Once upon a time", "Tom saw a dog. " * 30])
 def test_one_seed_tells_one_story(how: SampleConfig, prompt: str, card: Decoder):
     """Over several contexts' length, so it slides; and the prompt alone may be too long."""
-    model = tinybuddy.load("tinybuddy-80k-card")
-    ids = [model.tokenizer.bos, *model.tokenizer.encode(prompt)]
+    model = tinybuddy.load("tinybuddy-80k-card", backend="torch")
+    ids, eos = [model.tokenizer.bos, *model.tokenizer.encode(prompt)], model.tokenizer.eos
     for seed in (0, 7):
-        expected = list(model._continue(ids, 300, how, PCG32(seed)))
-        assert list(card.continue_ids(ids, 300, how, seed, model.tokenizer.eos)) == expected
+        expected = [new for _, new in continue_ids(model.runner, 128, [ids], 300, how, [seed], eos)]
+        assert [[id] for id in card.continue_ids(ids, 300, how, seed, eos)] == expected
 
 
 def test_stories_side_by_side_are_those_told_alone(card: Decoder):

@@ -20,6 +20,7 @@ import pytest
 import torch
 
 from tinybuddy.backend import (
+    NativeRunner,
     TorchTrainer,
     hidden_matrices,
     open_runner,
@@ -415,8 +416,8 @@ def test_the_back_end_is_chosen_and_checked() -> None:
     settings = TrainConfig(backend="engine")
     weights = random_weights(config, 0, 0.02)
     assert isinstance(open_trainer(config, settings, None), EngineTrainer)
-    assert isinstance(open_trainer(config, TrainConfig(), None), TorchTrainer)
-    assert isinstance(open_runner(config, weights, backend="engine"), EngineRunner)
+    assert isinstance(open_trainer(config, TrainConfig(backend="torch"), None), TorchTrainer)
+    assert isinstance(open_runner(config, weights), NativeRunner)
     with pytest.raises(TinybuddyError, match="use --backend torch for cuda"):
         open_trainer(config, replace(settings, device="cuda"), None)
 

@@ -87,10 +87,11 @@ def test_the_release_is_what_its_name_says():
 
 @pytest.mark.parametrize("case", GOLDEN["cases"], ids=lambda case: case["prompt"])
 def test_ours_says_the_golden_text(case):
-    model = tinybuddy.load(NAME)
     count = len(case["ids"])
-    story = model.generate(case["prompt"], temperature=0, max_new_tokens=count)
-    assert story == case["prompt"] + model.tokenizer.decode(case["ids"])
+    for backend in ("engine", "torch"):
+        model = tinybuddy.load(NAME, backend=backend)
+        story = model.generate(case["prompt"], temperature=0, max_new_tokens=count)
+        assert story == case["prompt"] + model.tokenizer.decode(case["ids"])
     prompt = torch.tensor([[1, *model.tokenizer.encode(case["prompt"])]])
     told = model.runner.model.generate(prompt, max_new_tokens=count, temperature=0)
     assert told[0, prompt.shape[1] :].tolist() == case["ids"]

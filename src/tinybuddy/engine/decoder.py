@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from ctypes import POINTER, byref, c_double, c_float, c_int32, c_uint8, c_uint64, c_void_p
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ROWS = 64  # tokens fed at once at most; more than the 3 to 12 that share a load gains little
 _STEPS = 1 << 16  # room for new ids that a story takes at a time
+LOOK_EVERY = 16  # steps at most, before it is asked whether more is wanted of a text
 _CALL_SECONDS = 0.02  # a native call's length to aim at: Ctrl-C is seen between calls
 _MAX_INT32 = 2**31 - 1
 
@@ -30,7 +31,7 @@ _ERRORS = {
     -2: "There is an id that the vocabulary does not have.",
     -3: "The text is longer than the context: begin a new stream with its newer part.",
     -4: "More texts were given at once than there is room for.",
-    -5: "The model computes no finite numbers, so nothing can be drawn: its weights are damaged.",
+    -5: "The model's numbers are not finite: its weights are broken.",
     -6: "The story's numbers contradict each other.",
 }
 
@@ -341,21 +342,45 @@ class Decoder:
         seed: int,
         eos: int = -1,
     ) -> Iterator[int]:
-        """Yield up to ``count`` new ids, ending before ``eos``.
+        """Yield up to ``count`` new ids, ending before ``eos``."""
+        for _, new in self.continue_all([prompt], count, sample, [seed], eos):
+            yield from new
+
+    def continue_all(
+        self,
+        prompts: Sequence[Sequence[int]],
+        count: int,
+        sample: SampleConfig,
+        seeds: Sequence[int],
+        eos: int = -1,
+        goes_on: Callable[[int], bool] | None = None,
+    ) -> Iterator[tuple[int, list[int]]]:
+        """Do what `tinybuddy.continuation.continue_ids` does.
 
         The native calls grow until each takes some 20 ms, so Ctrl-C is seen at once.
         """
-        story = Story(self, prompt, count, sample, seed, eos)
-        told, steps = 0, 1
-        while not story.ended:
+        stories = [
+            Story(self, prompt, count, sample, seed, eos)
+            for prompt, seed in zip(prompts, seeds, strict=True)
+        ]
+        told, steps = [0] * len(stories), 1
+        most = LOOK_EVERY if goes_on else _STEPS
+        going = [place for place, story in enumerate(stories) if not story.ended]
+        while going:
             began = time.perf_counter()
-            self.advance([story], steps)
+            self.advance([stories[place] for place in going], steps)
             seconds = time.perf_counter() - began
-            steps = min(2 * steps, _STEPS) if seconds < _CALL_SECONDS / 2 else steps
+            steps = min(2 * steps, most) if seconds < _CALL_SECONDS / 2 else steps
             steps = max(1, steps // 2) if seconds > _CALL_SECONDS * 2 else steps
-            new = story.new_ids(told)
-            told += len(new)
-            yield from new
+            for place in going:
+                if new := stories[place].new_ids(told[place]):
+                    told[place] += len(new)
+                    yield place, new
+            going = [
+                place
+                for place in going
+                if not stories[place].ended and (goes_on is None or goes_on(place))
+            ]
 
 
 class DecoderStream:

@@ -37,18 +37,36 @@ def load(kernels: str | None = None) -> ctypes.CDLL:
             f"This processor does not run the kernels {wanted!r}: set TINYBUDDY_KERNELS to "
             f"{' or '.join(able)}, or not at all."
         )
-    library = baseline if wanted == "baseline" else _open(wanted)
-    library.kernels = wanted  # type: ignore[attr-defined]
-    return library
+    return baseline if wanted == "baseline" else _open(wanted)
+
+
+def kernels_of(library: ctypes.CDLL) -> str:
+    """Return which kind of processor a library was compiled for, such as ``avx2``."""
+    name = library.tb_kernels_name
+    name.restype = ctypes.c_char_p
+    found: bytes = name()
+    return found.decode()
+
+
+def used_kernels() -> str | None:
+    """Return the kernels that are used here; None where the engine cannot be used."""
+    try:
+        return kernels_of(load())
+    except TinybuddyError:
+        return None
 
 
 def _open(kernels: str) -> ctypes.CDLL:
     path = FOLDER / f"_engine_{kernels}{_SUFFIX}"
     if not path.is_file():
-        raise TinybuddyError("The engine was not built: reinstall tinybuddy where a C compiler is.")
+        raise TinybuddyError(
+            "The engine was not built: reinstall tinybuddy where a C compiler is, or use "
+            "--backend torch."
+        )
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:
         raise TinybuddyError(
-            f"The engine cannot be loaded ({error}): reinstall tinybuddy on this machine."
+            f"The engine cannot be loaded ({error}): reinstall tinybuddy on this machine, or use "
+            "--backend torch."
         ) from None

@@ -1,5 +1,5 @@
-/* Threads are made for each call: that costs some 30 microseconds, a step of the reference model
- * 25,000, and nothing is left behind that a fork or an exit could trip over. */
+/* Threads are made for each call: that costs some 20 microseconds, a step of the reference model
+ * 20,000 or more, and nothing is left behind that a fork or an exit could trip over. */
 #include "threads.h"
 
 #if !defined(_WIN32)

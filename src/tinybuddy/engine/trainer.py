@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from tinybuddy.backend import hidden_matrices
 from tinybuddy.config import ModelConfig, TrainConfig
+from tinybuddy.engine.decoder import Decoder
 from tinybuddy.engine.library import load
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.modelfile import Weights, weight_shapes
@@ -97,11 +98,14 @@ class EngineRunner:
             self._library.tb_trainer_free(self._handle)
             self._handle = None
 
+    @property
+    def decoder(self) -> Decoder:
+        """What continues text with the weights as they are now."""
+        return Decoder(self.config, self.weights())
+
     def stream(self, texts: int = 1) -> Stream:
         """Begin one text, or several of equal length."""
-        from tinybuddy.engine.decoder import Decoder
-
-        return Decoder(self.config, self.weights()).stream(texts)
+        return self.decoder.stream(texts)
 
     def weights(self) -> Weights:
         """Copies of the weights, under transformers' names."""

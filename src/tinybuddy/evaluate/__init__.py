@@ -80,6 +80,7 @@ def evaluate(
     with_controls: bool = False,
     blimp: str | Path | None = None,
     threads: int = 1,
+    backend: str = "engine",
     on_progress: Progress = lambda what, done, total: None,
 ) -> Evaluation:
     """Measure whether models speak English.
@@ -94,6 +95,7 @@ def evaluate(
         with_controls: measure human stories and the controls, too.
         blimp: a folder with the ``.jsonl`` files of BLiMP, to be scored, too.
         threads: of the processor.
+        backend: what computes: ``engine`` or ``torch``; directories of transformers take PyTorch.
         on_progress: told what is being done, how much is done, and of how much.
 
     Raises:
@@ -110,7 +112,7 @@ def evaluate(
         raise UsageError(f"--threads must be 1 or more, not {threads}.")
     if blimp is not None and not Path(blimp).is_dir():
         raise TinybuddyError(f"There is no folder {blimp}: give the data folder of BLiMP.")
-    subjects = _named_apart([open_subject(model, threads) for model in models])
+    subjects = _named_apart([open_subject(model, threads, backend) for model in models])
     if data is None:
         evidence = stored_evidence()
     else:

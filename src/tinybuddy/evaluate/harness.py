@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinybuddy.config import SampleConfig
+from tinybuddy.continuation import continue_ids
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.evaluate.subject import Subject
-from tinybuddy.sampling import PCG32, sample
 from tinybuddy.scoring import BATCH_TOKENS, LOST_BYTE_BITS, log_likelihoods
 
 LOST_BYTE_NATS = LOST_BYTE_BITS * float(np.log(2))
@@ -173,27 +173,16 @@ class _Requests:
         return told
 
     def _new_ids(self, seed: int, prompt: str, settings: dict[str, Any]) -> Iterator[int]:
-        """Yield ids after a prompt; past the context, from the newer half of what was read."""
+        """Ids after a prompt."""
         subject = self.subject
         temperature = settings.get("temperature", 0.0) if settings.get("do_sample", True) else 0.0
         drawn = {"temperature": float(temperature), "top_k": 0}
         named = settings.keys() & SampleConfig.__dataclass_fields__.keys() - {"temperature"}
         config = SampleConfig.from_mapping(drawn | {name: settings[name] for name in named})
-        random = PCG32(seed)
         ids = [subject.tokenizer.bos, *subject.tokenizer.encode(prompt)]
-        stream, length, new = subject.runner.stream(), 0, ids[-subject.context :]
-        for _ in range(int(settings.get("max_gen_toks", MAX_NEW_TOKENS))):
-            if length + len(new) > subject.context:
-                stream, length = subject.runner.stream(), 0
-                new = ids[-max(1, subject.context // 2) :]
-            (logits,) = self._finite(stream.feed(np.array([new])))
-            length += len(new)
-            id = sample(logits, config, random, ids)
-            if id == subject.tokenizer.eos:
-                return
-            ids.append(id)
-            new = [id]
-            yield id
+        count, eos = int(settings.get("max_gen_toks", MAX_NEW_TOKENS)), subject.tokenizer.eos
+        told = continue_ids(subject.runner, subject.context, [ids], count, config, [seed], eos)
+        return chain.from_iterable(new for _, new in told)
 
     def _finite(self, logits: Any) -> Any:
         if not np.isfinite(logits).all():

@@ -10,13 +10,14 @@ from tinybuddy.generate import Model, load
 from tinybuddy.modelfile import TOKENIZER_HASH, find_model
 
 
-def open_subject(model: str | Path | Model, threads: int = 1) -> Subject:
+def open_subject(model: str | Path | Model, threads: int = 1, backend: str = "engine") -> Subject:
     """Open a model as the scorecard takes it.
 
     Args:
         model: a loaded model, or what `tinybuddy.load` takes, or any directory that
             ``AutoModelForCausalLM`` opens, with its tokenizer.
         threads: of the processor.
+        backend: what computes: ``engine`` or ``torch``.
 
     Raises:
         TinybuddyError: if there is no such model, it is damaged, or it has no tokenizer.
@@ -28,7 +29,7 @@ def open_subject(model: str | Path | Model, threads: int = 1) -> Subject:
         from tinybuddy.evaluate.foreign import open_transformers
 
         return open_transformers(path)
-    return _own(load(model, threads), str(model))
+    return _own(load(model, threads, backend), str(model))
 
 
 def _own(model: Model, name: str) -> Subject:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +11,15 @@ from numpy.typing import NDArray
 
 from tinybuddy.backend import Runner
 from tinybuddy.config import SampleConfig
-from tinybuddy.errors import TinybuddyError
+from tinybuddy.continuation import continue_ids
 from tinybuddy.evaluate.minimal_pairs import Pair
-from tinybuddy.sampling import PCG32, sample
 from tinybuddy.scoring import log_likelihoods
 from tinybuddy.tokenizer import Codec
 
 # Sums of float32 log-probabilities of the same tokens in another order differ by less, and any
 # difference that means something is larger.
 TIE_NATS = 1e-3
-LOOK_EVERY = 16  # steps, to see how long the stories are
+TOGETHER = 64  # stories told side by side at most, which bounds the memory
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class Subject:
         config: SampleConfig,
         on_progress: Callable[[int], None] = lambda done: None,
     ) -> list[str]:
-        """Continue prompts, side by side where they have as many tokens.
+        """Continue prompts, side by side.
 
         Args:
             prompts: how each story begins.
@@ -82,52 +80,28 @@ class Subject:
         Raises:
             TinybuddyError: if the model's numbers are not finite.
         """
-        begun = [[self.tokenizer.bos, *self.tokenizer.encode(prompt)] for prompt in prompts]
-        told = [""] * len(prompts)
-        rows = sorted(range(len(prompts)), key=lambda row: len(begun[row]))
-        done = 0
-        for _, group in groupby(rows, key=lambda row: len(begun[row])):
-            on_progress(done)
-            together = list(group)
-            randoms = [PCG32(seeds[row]) for row in together]
-            texts = self._continue([begun[row] for row in together], randoms, characters, config)
-            for row, text in zip(together, texts, strict=True):
-                told[row] = text
-            done += len(together)
+        told: list[str] = []
+        for first in range(0, len(prompts), TOGETHER):
+            on_progress(first)
+            some = slice(first, first + TOGETHER)
+            told += self._continue(prompts[some], seeds[some], characters, config)
         return told
 
     def _continue(
-        self, ids: list[list[int]], randoms: list[PCG32], characters: int, config: SampleConfig
+        self, prompts: Sequence[str], seeds: Sequence[int], characters: int, config: SampleConfig
     ) -> list[str]:
-        """Continue rows of ids of one length in step; a row that has ended is dragged along."""
+        codec = self.tokenizer
+        ids = [[codec.bos, *codec.encode(prompt)] for prompt in prompts]
         # Some tokenizers strip what is decoded by itself, so the prompt stays before it.
-        begun = [len(self.tokenizer.decode(row)) for row in ids]
-        unfinished = set(range(len(ids)))
-        stream, length, new = self.runner.stream(len(ids)), 0, np.array(ids)
-        for step in range(characters):
-            if length + new.shape[1] > self.context:
-                stream, length = self.runner.stream(len(ids)), 0
-                new = np.array(ids)[:, -max(1, self.context // 2) :]
-            logits = stream.feed(new)
-            length += new.shape[1]
-            if not np.isfinite(logits).all():
-                raise TinybuddyError(f"The logits of {self.name} are not finite: it is broken.")
-            for row, random in enumerate(randoms):
-                id = self.tokenizer.eos
-                if row in unfinished:
-                    seen = ids[row] if config.repetition_penalty != 1.0 else ()
-                    id = sample(logits[row], config, random, seen)
-                ids[row].append(id)
-                if id == self.tokenizer.eos:
-                    unfinished.discard(row)
-            if step % LOOK_EVERY == 0:
-                unfinished = {
-                    row
-                    for row in unfinished
-                    if len(self.tokenizer.decode(ids[row])) - begun[row] < characters
-                }
-            if not unfinished:
-                break
-            new = np.array([row[-1:] for row in ids])
-        texts = [self.tokenizer.decode(row) for row in ids]
+        begun = [len(codec.decode(row)) for row in ids]
+
+        def is_short(row: int) -> bool:
+            return len(codec.decode(ids[row])) - begun[row] < characters
+
+        given = [tuple(row) for row in ids]
+        for row, new in continue_ids(
+            self.runner, self.context, given, characters, config, seeds, codec.eos, is_short
+        ):
+            ids[row] += new
+        texts = [codec.decode(row) for row in ids]
         return [text[start:][:characters] for text, start in zip(texts, begun, strict=True)]
