@@ -1,72 +1,160 @@
-"""Decoding speed of the engine: one text, and 64 side by side, on one core.
+"""Decoding speed of the engine and of its peers, on one core, with the same weights.
 
-    python benchmarks/decode_speed.py [--model MODEL] [--runs 5] [--int8] [--library FILE]
+    RUN_C=llama2.c/run.c python benchmarks/decode_speed.py [--runs 5] [--peers numpy,llama.cpp]
 
-Each run tells stories of a whole context from `<bos>`, sampling by temperature 0.8 alone and then
-with top-k 40, drawing included. The kinds take turns, so that what else the machine does falls on
-all of them; the median counts, and the best is what an idle core would give.
+All tell stories of a whole context from `<bos>`, drawing by temperature 0.8 alone and then from the
+40 best, and all are first checked to take the same best tokens as the engine. They take turns, so
+that what else the machine does falls on all of them; the median counts, and the best is what an
+idle core would give. A ratio is the median of the turns' ratios.
+
+Peers: transformers, torch, numpy, llama.cpp (`pip install 'tinybuddy[peers]'`) and llama2.c, whose
+`run.c` is fetched by hand. What is not installed is left out, and named.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
+import json
+import os
 import platform
 import statistics
-import time
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import tinybuddy
 from tinybuddy.config import SampleConfig
-from tinybuddy.engine.decoder import Decoder, Story
-from tinybuddy.modelfile import find_model, read_model
+from tinybuddy.provenance import provenance
 
-KINDS = {
-    "1 text, temperature": (1, 0),
-    "64 texts, temperature": (64, 0),
-    "1 text, top-k 40": (1, 40),
-    "64 texts, top-k 40": (64, 40),
+if TYPE_CHECKING:
+    from peers.tellers import Teller
+
+SAMPLINGS = {
+    "temperature": SampleConfig(temperature=0.8, top_k=0),
+    "top-k 40": SampleConfig(temperature=0.8, top_k=40),
 }
+ENGINE, MANY = "engine, 1 text", "engine, 64 texts"
+BARS = {"transformers": 100.0, "llama.cpp": 8.0, "numpy": 8.0, "llama2.c": 1.3}
+MANY_BAR = 1.5
+
+Rates = dict[tuple[str, str], list[float]]
 
 
-def speed(decoder: Decoder, texts: int, top_k: int, seed: int, seconds: float) -> float:
-    """Tokens per second while telling stories for about so long."""
-    length = decoder.config.max_position_embeddings - 1
-    sample = SampleConfig(temperature=0.8, top_k=top_k)
-    told, spent = 0, 0.0
-    while spent < seconds:
-        stories = [Story(decoder, [1], length, sample, seed + i) for i in range(texts)]
-        began = time.perf_counter()
-        decoder.advance(stories, length)
-        spent += time.perf_counter() - began
-        told += sum(len(story.new_ids()) for story in stories)
-        seed += texts
-    return told / spent
+def use_one_core() -> None:
+    """Keep this process and its children on one core, and every library at one thread."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    for library in ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM"):
+        os.environ[f"{library}_NUM_THREADS"] = "1"
+
+
+def find_peers(
+    name: str, folder: Path, wanted: Sequence[str] | None
+) -> tuple[dict[str, Teller], dict[str, str]]:
+    """Return the wanted peers, made ready, and why others are missing."""
+    from peers import tellers  # after use_one_core, as NumPy starts its threads when imported
+
+    from tinybuddy.modelfile import find_model, read_model
+
+    path = find_model(name)
+    model = read_model(path)
+    makers: dict[str, Callable[[], Teller]] = {
+        "transformers": lambda: tellers.Transformers(model, path),
+        "torch": lambda: tellers.Torch(model),
+        "numpy": lambda: tellers.Numpy(model),
+        "llama.cpp": lambda: tellers.LlamaCpp(model, folder),
+        "llama2.c": lambda: tellers.Llama2c(model, folder),
+    }
+    if unknown := set(wanted or ()) - set(makers):
+        sys.exit(f"There is no peer {', '.join(sorted(unknown))}: {', '.join(makers)} are.")
+    found: dict[str, Teller] = {
+        ENGINE: tellers.Engine(model),
+        MANY: tellers.Engine(model, texts=64),
+        "engine int8, 1 text": tellers.Engine(model, int8=True),
+    }
+    missing = {}
+    for peer in makers if wanted is None else wanted:
+        try:
+            found[peer] = makers[peer]()
+        except tellers.MissingError as reason:
+            missing[peer] = str(reason)
+    return found, missing
+
+
+def check(tellers: dict[str, Teller]) -> None:
+    """Leave with a sentence unless all take the same best tokens; the first story also warms."""
+    greedy = SampleConfig(temperature=0.0)
+    (expected,), _ = tellers[ENGINE].tell(greedy, 0)
+    for name, teller in tellers.items():
+        for ids in teller.tell(greedy, 0)[0]:
+            if len(ids) != len(expected) or (teller.exact and ids != expected):
+                sys.exit(f"{name} takes other best tokens than the engine: {ids} != {expected}")
+
+
+def measure(tellers: dict[str, Teller], runs: int, seconds: float) -> Rates:
+    """Tokens per second of each teller and sampling, one a run."""
+    rates: Rates = {}
+    for run in range(runs):
+        for sampling, sample in SAMPLINGS.items():
+            for name, teller in tellers.items():
+                if teller.top_k or not sample.top_k:
+                    _, speed = teller.tell(sample, 1000 * run, seconds)
+                    rates.setdefault((name, sampling), []).append(speed)
+    return rates
+
+
+def ratios(rates: Rates, tellers: dict[str, Teller]) -> list[dict[str, Any]]:
+    """What one text is over each peer, and 64 over one, with the bars."""
+    pairs = [(ENGINE, name, BARS.get(name)) for name in tellers if not name.startswith("engine")]
+    found = []
+    for first, second, bar in [*pairs, (MANY, ENGINE, MANY_BAR)]:
+        for sampling in SAMPLINGS:
+            if (second, sampling) in rates:
+                both = zip(rates[first, sampling], rates[second, sampling], strict=True)
+                ratio = statistics.median(a / b for a, b in both)
+                row = {"of": first, "over": second, "sampling": sampling, "ratio": ratio}
+                found.append(row | {"bar": bar})
+    return found
 
 
 def main() -> None:
-    """Print a line for each kind."""
+    """Print versions, the table and the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="tinybuddy-80k-card")
+    parser.add_argument("--model", default="tinybuddy-80k-card", help="a folder or released name")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.3, help="of each run")
-    parser.add_argument("--int8", action="store_true")
-    parser.add_argument("--library", help="a compiled engine other than the package's")
+    parser.add_argument("--seconds", type=float, default=0.3, help="of each turn, at least")
+    parser.add_argument("--peers", help="some of them, with commas between; '' for none")
+    parser.add_argument("--json", action="store_true", help="print one JSON object as well")
     options = parser.parse_args()
-    files = read_model(find_model(options.model))
-    library = ctypes.CDLL(options.library) if options.library else None
-    decoder = Decoder(files.config, files.weights, int8=options.int8, library=library)
-    rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    for run in range(options.runs):
-        for kind, (texts, top_k) in KINDS.items():
-            rates[kind].append(speed(decoder, texts, top_k, 1000 * run, options.seconds))
-    print(
-        f"tinybuddy {tinybuddy.__version__}, {decoder.kernels}, Python "
-        f"{platform.python_version()}, {platform.machine()}"
-    )
-    for kind, some in rates.items():
-        print(f"{kind:<24}{statistics.median(some):>10,.0f} tokens/s   best {max(some):>10,.0f}")
-    pairs = zip(rates["64 texts, temperature"], rates["1 text, temperature"], strict=True)
-    print(f"64 texts over 1: {statistics.median(a / b for a, b in pairs):.2f}")
+    use_one_core()
+    wanted = None if options.peers is None else [n for n in options.peers.split(",") if n]
+    with tempfile.TemporaryDirectory() as folder:
+        tellers, missing = find_peers(options.model, Path(folder), wanted)
+        check(tellers)
+        rates = measure(tellers, options.runs, options.seconds)
+    machine = provenance()
+    print(f"{machine['processor']}, one core; Python {platform.python_version()}")
+    versions = {name: teller.version for name, teller in tellers.items()}
+    for name, version in versions.items():
+        print(f"  {name:<22}{version}")
+    if missing:
+        print("missing: " + "; ".join(f"{name} ({why})" for name, why in missing.items()))
+    print(f"\n{'tokens/s':<22}" + "".join(f"{f'{s}: median':>22}{'best':>11}" for s in SAMPLINGS))
+    table = {}
+    for name in tellers:
+        some = {s: rates[name, s] for s in SAMPLINGS if (name, s) in rates}
+        table[name] = {s: {"median": statistics.median(r), "best": max(r)} for s, r in some.items()}
+        cells = (f"{v['median']:>22,.0f}{v['best']:>11,.0f}" for v in table[name].values())
+        print(f"{name:<22}" + "".join(cells))
+    print()
+    found = ratios(rates, tellers)
+    for row in found:
+        bar = f"   bar {row['bar']:g}" if row["bar"] else ""
+        print(f"{row['of']} / {row['over']}, {row['sampling']}: {row['ratio']:.2f}{bar}")
+    if options.json:
+        result = {"machine": machine, "versions": versions, "missing": missing}
+        print(json.dumps(result | {"tokens_per_second": table, "ratios": found}))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,73 @@
+"""What the benchmarks compare with must compute the same model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks.peers.files import write_gguf, write_llama2c
+from benchmarks.peers.numpy_decoder import NumpyDecoder
+
+from tinybuddy.backend import TorchRunner
+from tinybuddy.config import ModelConfig, SampleConfig
+from tinybuddy.llama2c import _file_bytes, _read_weights
+from tinybuddy.modelfile import ModelFiles, find_model, read_model, weight_shapes
+
+SHAPE = {
+    "vocab_size": 300,
+    "hidden_size": 48,
+    "intermediate_size": 40,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 3,
+    "max_position_embeddings": 12,
+}
+
+
+@pytest.fixture(scope="module")
+def card() -> ModelFiles:
+    return read_model(find_model("tinybuddy-80k-card"))
+
+
+def test_the_numpy_decoder_computes_the_reference():
+    config, random = ModelConfig(**SHAPE), np.random.default_rng(0)
+    weights = {
+        name: random.normal(1 if len(shape) == 1 else 0, 0.1, shape).astype(np.float32)
+        for name, shape in weight_shapes(config).items()
+    }
+    ids = random.integers(0, config.vocab_size, config.max_position_embeddings)
+    decoder = NumpyDecoder(config, weights)
+    stream = TorchRunner(config, weights).stream()
+    for position, token in enumerate(ids):
+        (expected,) = stream.feed(np.array([[token]]))
+        np.testing.assert_allclose(decoder.logits(token, position), expected, atol=1e-4)
+
+
+def test_the_numpy_decoder_draws_by_the_settings(card: ModelFiles):
+    decoder, bos = NumpyDecoder(card.config, card.weights), card.tokenizer.bos
+    drawn = [
+        decoder.tell(bos, 20, SampleConfig(temperature=0.8, top_k=top_k), seed=1)
+        for top_k in (0, 40, 1)
+    ]
+    best = decoder.tell(bos, 20, SampleConfig(temperature=0.0), seed=1)
+    assert drawn[2] == best
+    assert all(len(ids) == 20 and ids != best for ids in drawn[:2])
+
+
+def test_the_file_for_llama2c_reads_back(card: ModelFiles, tmp_path: Path):
+    path = tmp_path / "model.bin"
+    write_llama2c(card, path)
+    assert path.stat().st_size == _file_bytes(card.config)
+    for name, array in _read_weights(path, card.config).items():
+        np.testing.assert_array_equal(array, card.weights[name])
+
+
+def test_the_file_for_llama_cpp_holds_every_weight(card: ModelFiles, tmp_path: Path):
+    gguf = pytest.importorskip("gguf", reason="needs pip install 'tinybuddy[peers]'")
+    path = tmp_path / "model.gguf"
+    write_gguf(card, path)
+    tensors = gguf.GGUFReader(path).tensors
+    assert sum(tensor.n_elements for tensor in tensors) == card.config.parameters
+    rest = path.stat().st_size - 4 * card.config.parameters
+    assert 0 < rest < 4096  # names, settings and padding
