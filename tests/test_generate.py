@@ -17,7 +17,6 @@ from tinybuddy.modelfile import find_model, read_model
 from tinybuddy.tokenizer import EOS
 from tinybuddy.train import Run
 
-
 SEEDED = json.loads((Path(__file__).parent / "golden" / "seeded.json").read_text("utf-8"))
 
 
