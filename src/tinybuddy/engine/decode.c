@@ -116,7 +116,7 @@ struct tb_model {
     tb_config config;
     const uint8_t *packed;
     int32_t head_dim, kv_dim;
-    int32_t context_padded; /* positions in a row of keys */
+    int32_t context_padded; /* positions in a row of keys: pairs of whole vectors */
     int32_t value_width;    /* D rounded up to whole vectors */
     float *cosines, *sines; /* (context, D/2) */
 };
@@ -140,7 +140,7 @@ int tb_model_init(tb_model *m, const tb_config *c, const void *packed) {
     m->packed = packed;
     m->head_dim = head_dim(c);
     m->kv_dim = kv_dim(c);
-    m->context_padded = (int32_t)padded((uint64_t)c->max_position_embeddings);
+    m->context_padded = 2 * (int32_t)padded(((uint64_t)c->max_position_embeddings + 1) / 2);
     m->value_width = (m->head_dim + LANES - 1) / LANES * LANES;
     m->cosines = behind(m, sizeof *m);
     m->sines = m->cosines + rope_numbers(c);
@@ -299,29 +299,37 @@ static void swiglu(float *restrict gate, const float *restrict up, int32_t size)
     }
 }
 
-/* scores (heads, context+) = q K for the first length positions, LANES of them at once, and minus
-   infinity up to a whole vector; heads is a constant once inlined.
+/* scores (heads, context+) = q K for the first length positions, and minus infinity up to whole
+   vectors; heads is a constant once inlined. Two vectors of positions at once, since each sum waits
+   for its last addition.
 
    q (heads, D); keys (D, context+) */
 INLINE void score(const int heads, const tb_model *m, const float *keys, const float *q,
                   int32_t length, float *scores) {
     const size_t row = (size_t)m->context_padded;
     const int32_t size = m->head_dim;
-    for (int32_t t = 0; t < length; t += LANES) {
-        vec s[2];
-        for (int h = 0; h < heads; h++) s[h] = all(0.0f);
+    for (int32_t t = 0; t < length; t += 2 * LANES) {
+        vec s[2][2];
+        for (int h = 0; h < heads; h++) s[h][0] = s[h][1] = all(0.0f);
         for (int32_t d = 0; d < size; d++) {
-            const vec k = load(keys + (size_t)d * row + t);
-            for (int h = 0; h < heads; h++) s[h] = k * all(q[h * size + d]) + s[h];
+            const vec k0 = load(keys + (size_t)d * row + t);
+            const vec k1 = load(keys + (size_t)d * row + t + LANES);
+            for (int h = 0; h < heads; h++) {
+                s[h][0] = k0 * all(q[h * size + d]) + s[h][0];
+                s[h][1] = k1 * all(q[h * size + d]) + s[h][1];
+            }
         }
         for (int h = 0; h < heads; h++)
-            store(scores + (size_t)h * row + t,
-                  first_lanes((size_t)(length - t), s[h], -INFINITY));
+            for (int j = 0; j < 2; j++) {
+                const int32_t from = t + j * LANES;
+                const size_t past = length > from ? (size_t)(length - from) : 0;
+                store(scores + (size_t)h * row + from, first_lanes(past, s[h][j], -INFINITY));
+            }
     }
 }
 
 /* scores (length) become e^(score - best); returns 1 / their sum. */
-static float soften(float *scores, int32_t length) {
+static float to_weights(float *scores, int32_t length) {
     vec best = load(scores), total = all(0.0f);
     for (int32_t t = LANES; t < length; t += LANES) best = at_least(best, load(scores + t));
     best = all(largest(best));
@@ -383,7 +391,7 @@ static void attend(const tb_model *m, const float *keys, const float *values, co
             score(1, m, k, q + h * size, length, scores + (size_t)h * row);
         h += 1 + pair;
     }
-    for (int32_t h = 0; h < heads; h++) factors[h] = soften(scores + (size_t)h * row, length);
+    for (int32_t h = 0; h < heads; h++) factors[h] = to_weights(scores + (size_t)h * row, length);
     for (int32_t h = 0; h < heads;) {
         const float *v = values + (size_t)(h / group) * value_size;
         const int pair = h % group + 1 < group;

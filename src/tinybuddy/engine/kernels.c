@@ -7,96 +7,7 @@
  */
 #include "kernels.h"
 
-#include <math.h>
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
-
-#if defined(__AVX512F__)
-enum { LANES = 16 };
-#elif defined(__AVX__)
-enum { LANES = 8 };
-#else
-enum { LANES = 4 };
-#endif
-
-/* aligned(4): loads and stores need not be aligned. */
-typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef uint32_t bits __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE vec load(const float *p) {
-    return *(const vec *)p;
-}
-
-INLINE void store(float *p, vec x) {
-    *(vec *)p = x;
-}
-
-INLINE vec all(float x) {
-    return x - (vec){0};
-}
-
-/* Four chains, since each addition waits for the one before it. */
-INLINE float sum(vec x) {
-    float a = 0, b = 0, c = 0, d = 0;
-    for (int i = 0; i < LANES; i += 4) {
-        a += x[i];
-        b += x[i + 1];
-        c += x[i + 2];
-        d += x[i + 3];
-    }
-    return (a + b) + (c + d);
-}
-
-/* The larger or smaller of both; x where x is NaN. */
-INLINE vec at_least(vec low, vec x) {
-#if defined(__AVX512F__)
-    return (vec)_mm512_max_ps((__m512)low, (__m512)x); /* one instruction instead of three */
-#else
-    bits below = (bits)(x < low);
-    return (vec)((below & (bits)low) | (~below & (bits)x));
-#endif
-}
-
-INLINE vec at_most(vec high, vec x) {
-#if defined(__AVX512F__)
-    return (vec)_mm512_min_ps((__m512)high, (__m512)x);
-#else
-    bits above = (bits)(x > high);
-    return (vec)((above & (bits)high) | (~above & (bits)x));
-#endif
-}
-
-/* x in the columns before end, value from there on; x begins at column j. */
-INLINE vec before(size_t end, size_t j, vec x, float value) {
-    bits column;
-    for (uint32_t i = 0; i < LANES; i++)
-        column[i] = i;
-    bits inside = (bits)(column < (uint32_t)(end - j));
-    return j + LANES <= end ? x : (vec)((inside & (bits)x) | (~inside & (bits)all(value)));
-}
-
-/* e^x with a relative error below 2e-7 (tests/engine measures it) between -87 and 88; what lies
- * outside counts as -87.3 or 88.3. NaN comes through.
- * e^x = 2^n e^r, n the nearest whole number to x / ln 2, r in two pieces so that it stays exact;
- * the polynomial is that of Cephes. */
-INLINE vec vexp(vec x) {
-    x = at_most(all(88.3f), at_least(all(-87.3f), x));
-    vec shifted = x * 1.44269504f + 12582912.0f; /* 1.5 * 2^23: the low bits become n */
-    vec n = shifted - 12582912.0f;
-    vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
-    vec p = all(1.9875691500e-4f);
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    bits power = ((bits)shifted << 23) + 0x3f800000u; /* 2^n, put together from its exponent */
-    return p * (vec)power;
-}
+#include "vector.h"
 
 /* rows x (vecs * LANES) numbers of c; rows and vecs are constants where it is called. */
 INLINE void tile(const int rows, const int vecs, size_t k, const float *a, size_t a_row,
@@ -236,20 +147,6 @@ void tb_swiglu_back(size_t t, size_t f, const float *gu, size_t gu_row, const fl
         }
 }
 
-/* The largest lane; NaN is passed over, and found again by who subtracts. */
-INLINE float across(vec best) {
-    float a = best[0], b = best[1], c = best[2], d = best[3];
-    for (int i = 4; i < LANES; i += 4) {
-        a = best[i] > a ? best[i] : a;
-        b = best[i + 1] > b ? best[i + 1] : b;
-        c = best[i + 2] > c ? best[i + 2] : c;
-        d = best[i + 3] > d ? best[i + 3] : d;
-    }
-    a = b > a ? b : a;
-    c = d > c ? d : c;
-    return c > a ? c : a;
-}
-
 INLINE void fill(float *x, size_t from, size_t to, float value) {
     for (size_t j = from; j < to; j++)
         x[j] = value;
@@ -262,10 +159,10 @@ void tb_causal_softmax(size_t t, size_t first, size_t n, float scale, float *s, 
         size_t seen = first + i + 1, j = 0;
         vec best = all(-INFINITY), total = {0};
         for (; j < seen; j += LANES)
-            best = at_least(before(seen, j, load(s + j), -INFINITY), best);
-        float most = across(best) * scale;
+            best = at_least(first_lanes(seen - j, load(s + j), -INFINITY), best);
+        float most = largest(best) * scale;
         for (j = 0; j < seen; j += LANES) {
-            vec p = before(seen, j, vexp(load(s + j) * scale - most), 0.0f);
+            vec p = first_lanes(seen - j, vexp(load(s + j) * scale - most), 0.0f);
             store(s + j, p);
             total += p;
         }
@@ -286,8 +183,8 @@ void tb_causal_softmax_back(size_t t, size_t first, size_t n, float scale, float
         for (; j < seen; j += LANES) {
             vec p = vexp(load(s + j) * scale - log_sum[i]);
             vec ds = p * (load(dp + j) - delta[i]) * scale;
-            store(s + j, before(seen, j, p, 0.0f));
-            store(dp + j, before(seen, j, ds, 0.0f));
+            store(s + j, first_lanes(seen - j, p, 0.0f));
+            store(dp + j, first_lanes(seen - j, ds, 0.0f));
         }
         for (; j < n; j += LANES) {
             store(s + j, (vec){0});
@@ -305,12 +202,12 @@ void tb_cross_entropy(size_t t, size_t v, float *logits, size_t row, const int32
         vec best = all(-INFINITY), total = {0};
         for (size_t j = 0; j < n; j += LANES)
             best = at_least(load(logits + j), best);
-        float most = across(best);
-        for (size_t j = 0; j < n; j += LANES) {
-            vec p = vexp(load(logits + j) - most);
-            store(logits + j, p);
-            total += p;
-        }
+        float most = largest(best);
+        size_t j = 0;
+        for (; j + 4 * LANES <= n; j += 4 * LANES)
+            total += soften(4, logits + j, most, 1.0f, logits + j);
+        for (; j < n; j += LANES)
+            total += soften(1, logits + j, most, 1.0f, logits + j);
         float all_of_it = sum(total);
         loss[i] = logf(all_of_it) + most - target;
         if (scale == 0.0f)

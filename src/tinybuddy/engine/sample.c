@@ -24,7 +24,7 @@ static double uniform(tb_random *random) { return tb_random_next(random) / 42949
 
 /* ---- temperature alone, in float ---- */
 
-enum { BLOCK = 128 }; /* weights that are summed up together; a multiple of LANES */
+enum { BLOCK = 128 }; /* weights that are summed up together; a multiple of 4 LANES */
 
 static float best_of(const float *x, int32_t size) {
     vec best[4];
@@ -37,20 +37,17 @@ static float best_of(const float *x, int32_t size) {
     return most;
 }
 
-/* Weights exp((x - best) * factor) of a block, vector by vector; the last block goes on with what is
-   infinitely unlikely. Returns their sum; weights (BLOCK) is NULL or keeps them. */
-INLINE float soften(const float *x, int32_t left, float best, float factor, float *weights) {
+/* Weights of a block, of which `left` are there and the rest infinitely unlikely. Returns their sum;
+   weights (BLOCK) is NULL or keeps them. */
+INLINE float soften_block(const float *x, int32_t left, float best, float factor, float *weights) {
     float rest[BLOCK];
     vec total = all(0.0f);
     if (left < BLOCK) {
         for (int32_t i = 0; i < BLOCK; i++) rest[i] = i < left ? x[i] : -INFINITY;
         x = rest;
     }
-    for (int32_t i = 0; i < BLOCK; i += LANES) {
-        const vec w = vexp((load(x + i) - best) * factor);
-        if (weights) store(weights + i, w);
-        total += w;
-    }
+    for (int32_t i = 0; i < BLOCK; i += 4 * LANES)
+        total += soften(4, x + i, best, factor, weights ? weights + i : NULL);
     return sum(total);
 }
 
@@ -68,7 +65,7 @@ static int32_t draw_quickly(const float *logits, int32_t vocab, double temperatu
     const float best = best_of(logits, vocab), factor = (float)(1.0 / temperature);
     double total = 0.0, running = 0.0;
     for (int32_t b = 0; b <= last; b++) {
-        sums[b] = soften(logits + b * BLOCK, vocab - b * BLOCK, best, factor, NULL);
+        sums[b] = soften_block(logits + b * BLOCK, vocab - b * BLOCK, best, factor, NULL);
         total += (double)sums[b];
     }
     const double target = share * total, margin = 2 * (2.4e-6 + (BLOCK / LANES + 4) * 6e-8) * total;
@@ -76,8 +73,14 @@ static int32_t draw_quickly(const float *logits, int32_t vocab, double temperatu
     while (block < last && running + (double)sums[block] <= target)
         running += (double)sums[block++];
     float weights[BLOCK];
-    soften(logits + block * BLOCK, vocab - block * BLOCK, best, factor, weights);
-    for (int32_t i = 0; i < BLOCK && block * BLOCK + i < vocab; i++) {
+    int32_t i = 0;
+    soften_block(logits + block * BLOCK, vocab - block * BLOCK, best, factor, weights);
+    for (; i + LANES < BLOCK; i += LANES) { /* vectors that end before the target */
+        const double after = running + (double)sum(load(weights + i));
+        if (after > target) break;
+        running = after;
+    }
+    for (; i < BLOCK && block * BLOCK + i < vocab; i++) {
         const double after = running + (double)weights[i];
         if (after > target)
             return target - running > margin && after - target > margin ? block * BLOCK + i : -1;
@@ -139,7 +142,7 @@ static double weight_above(const candidates *c, double score) {
    is a higher score, or the same and a lower id.
 
    No sorting: the border is found by halving the range of scores until one token is left in it, or
-   tokens of the same score. For the 40 best of 1,024 that takes some 10 looks at all scores. */
+   tokens of the same score. */
 static void keep_best(candidates *c, double limit, int by_weight) {
     double low, high;
     range_of(c->scores, c->size, &low, &high);
@@ -180,60 +183,102 @@ static void keep_best(candidates *c, double limit, int by_weight) {
     c->size = kept;
 }
 
-/* Scores after the penalty; 0 where one is not a number. */
-static int score_all(candidates *c, const float *logits, int32_t vocab, const uint8_t *seen,
-                     double penalty) {
-    int bad = 0;
-    c->size = vocab;
-    for (int32_t id = 0; id < vocab; id++) {
-        c->scores[id] = (double)logits[id];
-        c->ids[id] = id;
-        bad |= logits[id] != logits[id];
+static int32_t floats_above(const float *x, int32_t size, float least) {
+    int32_t count = 0;
+    for (int32_t i = 0; i < size; i++) count += x[i] > least;
+    return count;
+}
+
+/* The ids of the `count` best scores, and of some more: few enough that what is exact may be slow.
+   Returns how many these are. */
+static int32_t shortlist(const float *x, int32_t vocab, int32_t count, float best, int32_t *ids) {
+    enum { MORE = 24, TRIES = 20 };
+    float high = best, gap = 1.0f, low = best - gap;
+    int32_t listed = floats_above(x, vocab, low), found = 0;
+    for (; listed < count && low > -INFINITY; listed = floats_above(x, vocab, low)) {
+        high = low;
+        gap *= 2.0f;
+        low = best - gap;
     }
-    for (int32_t id = 0; seen && id < vocab; id++)
-        if (seen[id]) c->scores[id] *= c->scores[id] > 0 ? 1.0 / penalty : penalty;
-    return !bad;
+    for (int tries = 0; tries < TRIES && listed > count + MORE; tries++) {
+        const float middle = low + (high - low) / 2;
+        const int32_t above = floats_above(x, vocab, middle);
+        if (above >= count) {
+            low = middle;
+            listed = above;
+        } else {
+            high = middle;
+        }
+    }
+    int32_t id = 0;
+    for (; id + LANES <= vocab; id += LANES) {
+        for (uint32_t lanes = lanes_above(load(x + id), low); lanes; lanes &= lanes - 1)
+            ids[found++] = id + lowest_lane(lanes);
+    }
+    for (; id < vocab; id++)
+        if (x[id] > low) ids[found++] = id;
+    return found;
+}
+
+static double penalised(float logit, int was_seen, double penalty) {
+    const double score = (double)logit;
+    return !was_seen ? score : score > 0 ? score * (1.0 / penalty) : score * penalty;
+}
+
+/* The last of c's tokens, in the order of their ids, up to which weights do not exceed a uniform
+   share of their sum. */
+static int32_t draw(const candidates *c, tb_random *random) {
+    double total = 0.0, running = 0.0;
+    int32_t last = 0;
+    for (int32_t i = 0; i < c->size; i++) total += c->weights[i];
+    const double target = uniform(random) * total;
+    for (int32_t i = 0; i < c->size && !(running > target); i++) {
+        if (c->weights[i] == 0.0) continue;
+        running += c->weights[i];
+        last = c->ids[i];
+    }
+    return last;
 }
 
 static int32_t draw_exactly(const float *logits, int32_t vocab, const tb_sampling *how,
-                            const uint8_t *seen, tb_random *random, candidates c) {
-    double lowest, best, total = 0.0, running = 0.0;
-    if (!score_all(&c, logits, vocab, seen, how->repetition_penalty)) return -1;
-    range_of(c.scores, c.size, &lowest, &best);
-    if (!(fabs(best) <= 1.7e308)) return -1;
-    if (how->temperature == 0) {
-        int32_t id = 0;
-        while (c.scores[id] < best) id++;
-        return id;
+                            const uint8_t *seen, tb_random *random, candidates c, float *rounded) {
+    const int32_t count = how->temperature == 0 ? 1 : how->top_k;
+    const float *x = logits;
+    double lowest, best, total = 0.0;
+    int bad = 0;
+    if (seen) {
+        for (int32_t id = 0; id < vocab; id++)
+            rounded[id] = (float)penalised(logits[id], seen[id], how->repetition_penalty);
+        x = rounded;
     }
-    if (how->top_k > 0 && how->top_k < vocab) keep_best(&c, (double)how->top_k, 0);
+    for (int32_t id = 0; id < vocab; id++) bad |= x[id] != x[id];
+    const float most = best_of(x, vocab);
+    if (bad || !(fabsf(most) <= 3.4e38f)) return -1;
+    if (count > 0 && count < vocab)
+        c.size = shortlist(x, vocab, count, most, c.ids);
+    else
+        for (; c.size < vocab; c.size++) c.ids[c.size] = c.size;
+    for (int32_t i = 0; i < c.size; i++)
+        c.scores[i] = penalised(logits[c.ids[i]], seen && seen[c.ids[i]], how->repetition_penalty);
+    if (count > 0 && count < c.size) keep_best(&c, count, 0);
+    if (how->temperature == 0) return c.ids[0];
+    range_of(c.scores, c.size, &lowest, &best);
     for (int32_t i = 0; i < c.size; i++) {
         c.weights[i] = exp((c.scores[i] - best) / how->temperature);
         total += c.weights[i];
     }
     if (how->top_p < 1.0) /* at least the best one is kept */
         keep_best(&c, how->top_p * total > 1e-300 ? how->top_p * total : 1e-300, 1);
-    total = 0.0;
-    for (int32_t i = 0; i < c.size; i++) {
+    for (int32_t i = 0; i < c.size; i++)
         if (c.weights[i] < how->min_p) c.weights[i] = 0.0;
-        total += c.weights[i];
-    }
-    const double target = uniform(random) * total;
-    int32_t last = 0;
-    for (int32_t i = 0; i < c.size; i++) {
-        if (c.weights[i] == 0.0) continue;
-        running += c.weights[i];
-        last = c.ids[i];
-        if (running > target) break;
-    }
-    return last;
+    return draw(&c, random);
 }
 
 /* ---- one draw ---- */
 
 uint64_t tb_sample_bytes(int32_t vocab) {
     const uint64_t room = ((uint64_t)vocab + BLOCK - 1) / BLOCK * BLOCK;
-    return room * (2 * sizeof(double) + sizeof(int32_t));
+    return room * (2 * sizeof(double) + sizeof(int32_t) + sizeof(float));
 }
 
 int32_t tb_sample(const float *logits, int32_t vocab, const tb_sampling *how, const uint8_t *seen,
@@ -249,5 +294,5 @@ int32_t tb_sample(const float *logits, int32_t vocab, const tb_sampling *how, co
         if (id >= 0) return id;
         *random = again;
     }
-    return draw_exactly(logits, vocab, how, seen, random, c);
+    return draw_exactly(logits, vocab, how, seen, random, c, (float *)(c.ids + vocab));
 }

@@ -139,31 +139,78 @@ INLINE float largest(vec x) {
 #endif
 }
 
-/* e^x with a relative error below 2e-7 between -87 and 88; what lies outside counts as -87.3 or
-   88.3. NaN comes through. e^x = 2^n e^r, n the nearest whole number to x / ln 2, r in two pieces so
-   that it stays exact; the polynomial is that of Cephes (Moshier, expf). */
-INLINE vec vexp(vec x) {
-    x = at_most(all(88.3f), at_least(all(-87.3f), x));
-    vec shifted = x * 1.44269504f + 12582912.0f; /* 1.5 * 2^23: the low bits become n */
-    vec n = shifted - 12582912.0f;
-    vec r = x - n * 0.693359375f;
-    r = r + n * 2.12194440e-4f;
-    vec p = all(1.9875691500e-4f);
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * (r * r) + (r + 1.0f);
-#if LANES > 1
-    return p * (vec)(((bits)shifted << 23) + 0x3f800000u); /* 2^n, put together from its exponent */
+/* Bit i is 1 where lane i of x is above least. */
+INLINE uint32_t lanes_above(vec x, float least) {
+#if LANES == 16
+    return _mm512_cmp_ps_mask((__m512)x, (__m512)all(least), _CMP_GT_OQ);
+#elif LANES == 8
+    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps((__m256)x, (__m256)all(least), _CMP_GT_OQ));
+#elif LANES > 1
+    uint32_t above = 0;
+    for (int i = 0; i < LANES; i++) above |= (uint32_t)(x[i] > least) << i;
+    return above;
 #else
-    uint32_t power;
-    memcpy(&power, &shifted, sizeof power);
-    power = (power << 23) + 0x3f800000u;
-    memcpy(&x, &power, sizeof x);
-    return p * x;
+    return x > least;
 #endif
+}
+
+/* The place of the lowest 1 among the lanes' bits, of which there is one. */
+INLINE int32_t lowest_lane(uint32_t lanes) {
+#if LANES > 1
+    return __builtin_ctz(lanes);
+#else
+    (void)lanes;
+    return 0;
+#endif
+}
+
+/* x[i] = e^x[i] for n vectors, at most 8, a constant where it is called. Side by side, since each
+   step waits 4 cycles for the one before it: 4 together take 0.8 of the time of one by one.
+
+   The relative error is below 2e-7 between -87 and 88 (tests/engine measures it); what lies outside
+   counts as -87.3 or 88.3. NaN comes through. e^x = 2^k e^r, k the nearest whole number to x / ln 2,
+   r in two pieces so that it stays exact; the polynomial is that of Cephes (Moshier, expf). */
+INLINE void vexps(const int n, vec *x) {
+    vec shifted[8], r[8], p[8];
+    for (int i = 0; i < n; i++) x[i] = at_most(all(88.3f), at_least(all(-87.3f), x[i]));
+    for (int i = 0; i < n; i++) shifted[i] = x[i] * 1.44269504f + 12582912.0f; /* 1.5 * 2^23 + k */
+    for (int i = 0; i < n; i++) p[i] = shifted[i] - 12582912.0f;
+    for (int i = 0; i < n; i++) r[i] = x[i] - p[i] * 0.693359375f;
+    for (int i = 0; i < n; i++) r[i] = r[i] + p[i] * 2.12194440e-4f;
+    for (int i = 0; i < n; i++) p[i] = r[i] * 1.9875691500e-4f + 1.3981999507e-3f;
+    for (int i = 0; i < n; i++) p[i] = p[i] * r[i] + 8.3334519073e-3f;
+    for (int i = 0; i < n; i++) p[i] = p[i] * r[i] + 4.1665795894e-2f;
+    for (int i = 0; i < n; i++) p[i] = p[i] * r[i] + 1.6666665459e-1f;
+    for (int i = 0; i < n; i++) p[i] = p[i] * r[i] + 5.0000001201e-1f;
+    for (int i = 0; i < n; i++) p[i] = p[i] * (r[i] * r[i]) + (r[i] + 1.0f);
+    for (int i = 0; i < n; i++) { /* 2^k is put together from its exponent, the lowest bits of shifted */
+#if LANES > 1
+        x[i] = p[i] * (vec)(((bits)shifted[i] << 23) + 0x3f800000u);
+#else
+        uint32_t power;
+        memcpy(&power, &shifted[i], sizeof power);
+        power = (power << 23) + 0x3f800000u;
+        memcpy(&x[i], &power, sizeof power);
+        x[i] *= p[i];
+#endif
+    }
+}
+
+INLINE vec vexp(vec x) {
+    vexps(1, &x);
+    return x;
+}
+
+/* The sum, lane by lane, of n vectors of e^((x - best) * factor), which y keeps unless it is NULL. */
+INLINE vec soften(const int n, const float *x, float best, float factor, float *y) {
+    vec e[8], total = all(0.0f);
+    for (int i = 0; i < n; i++) e[i] = (load(x + i * LANES) - best) * factor;
+    vexps(n, e);
+    for (int i = 0; i < n; i++) {
+        if (y) store(y + i * LANES, e[i]);
+        total += e[i];
+    }
+    return total;
 }
 
 #endif
