@@ -328,16 +328,14 @@ INLINE void score(const int heads, const tb_model *m, const float *keys, const f
     }
 }
 
-/* scores (length) become e^(score - best); returns 1 / their sum. */
+/* scores (length) become e^(score - best); returns 1 / their sum. Beyond the length is minus infinity,
+   which e^-87 stands for: too little to count, and never looked at. */
 static float to_weights(float *scores, int32_t length) {
     vec best = load(scores), total = all(0.0f);
     for (int32_t t = LANES; t < length; t += LANES) best = at_least(best, load(scores + t));
-    best = all(largest(best));
-    for (int32_t t = 0; t < length; t += LANES) {
-        const vec p = first_lanes((size_t)(length - t), vexp(load(scores + t) - best), 0.0f);
-        store(scores + t, p);
-        total += p;
-    }
+    const float most = largest(best);
+    for (int32_t t = 0; t < length; t += 2 * LANES)
+        total += soften(2, scores + t, most, 1.0f, scores + t);
     return 1.0f / sum(total);
 }
 
