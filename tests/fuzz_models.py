@@ -1,4 +1,4 @@
-"""Damaged model directories through `tinybuddy.load`: a model or one sentence, and nothing else.
+"""Damaged model directories, loaded and told from: a story or one sentence, and nothing else.
 
     python -m tests.fuzz_models MODEL COUNT [SEED]
 
@@ -123,14 +123,14 @@ def mutated(whole: dict[str, bytes], rng: random.Random) -> dict[str, bytes | No
 
 
 def fuzz(model: Path, count: int, seed: int = 0) -> Counter[str]:
-    """Load ``count`` damaged directories; return how often each outcome came.
+    """Load ``count`` damaged directories and tell from each; return how often each outcome came.
 
     Raises:
         AssertionError: if one raised anything but a TinybuddyError, or took too long or too much.
     """
     whole = {name: (model / name).read_bytes() for name in FILES}
     outcomes: Counter[str] = Counter()
-    tinybuddy.load(model)
+    tinybuddy.load(model).generate(max_new_tokens=3)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -146,7 +146,7 @@ def fuzz(model: Path, count: int, seed: int = 0) -> Counter[str]:
                     (folder / name).write_bytes(data)
             began = time.process_time()
             try:
-                tinybuddy.load(folder)
+                tinybuddy.load(folder).generate("One day", max_new_tokens=3)
                 outcomes["a model"] += 1
             except TinybuddyError as error:
                 assert "\n" not in str(error).strip(), f"case {seed}/{case}: {error}"
