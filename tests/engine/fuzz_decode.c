@@ -102,7 +102,7 @@ static void try_stories(const tb_model *model, const tb_config *c, tb_scratch *s
         tb_story *s = &stories[i];
         memset(s, 0, sizeof *s);
         s->stream = bytes(tb_stream_bytes(model));
-        tb_stream_init(model, s->stream);
+        tb_stream_init(s->stream);
         s->count = 1 + below(2 * c->max_position_embeddings);
         s->limit = s->count + below(12);
         s->ids = bytes(4 * (uint64_t)s->limit);
@@ -117,17 +117,19 @@ static void try_stories(const tb_model *model, const tb_config *c, tb_scratch *s
         s->eos = size_of(below(c->vocab_size));
         tb_random_seed(&s->random, (uint64_t)i);
         pointers[i] = s;
-        if (hostile && one_in(30)) { /* ids of no token, and counts that contradict each other */
+        if (hostile && s->count < s->limit && one_in(30)) { /* ids of no token, and counts that contradict each other */
             int32_t *const wrong[] = {&s->start, &s->fed, &s->marked, &s->ids[below(s->count)]};
-            *wrong[below(4)] = one_in(2) ? -1 - below(9) : 1000 + below(9);
+            const int32_t past = c->vocab_size > s->count ? c->vocab_size : s->count + 1;
+            *wrong[below(4)] = one_in(2) ? -1 - below(9) : past + below(9);
             broken = 1;
         }
     }
     const int32_t stop = 1;
     int result = tb_generate(model, scratch, STORIES, pointers, 2, one_in(9) ? &stop : NULL);
     result = result ? result : tb_generate(model, scratch, STORIES, pointers, 8, NULL);
-    DEMAND(!broken || result != TB_OK);
-    DEMAND(result == TB_OK || result == TB_NOT_FINITE || broken);
+    DEMAND(broken ? result != TB_OK : result == TB_OK);
+    for (int i = 0; i < STORIES && !broken; i++)
+        DEMAND(stories[i].result == TB_OK || stories[i].result == TB_NOT_FINITE);
     for (int i = 0; i < STORIES && !broken; i++)
         for (int32_t j = 0; j < stories[i].count; j++)
             DEMAND(stories[i].ids[j] >= 0 && stories[i].ids[j] < c->vocab_size);
@@ -137,7 +139,7 @@ static void try_steps(const tb_model *model, const tb_config *c, tb_scratch *scr
                       int32_t rows) {
     float *logits = bytes(4 * (uint64_t)c->vocab_size);
     tb_stream *stream = bytes(tb_stream_bytes(model));
-    tb_stream_init(model, stream);
+    tb_stream_init(stream);
     int32_t high = c->vocab_size, low = -1 - below(9), token = 0;
     DEMAND(tb_feed(model, scratch, stream, 1, &high, logits) == TB_BAD_TOKEN);
     DEMAND(tb_step(model, scratch, 1, &stream, &low, &logits) == TB_BAD_TOKEN);

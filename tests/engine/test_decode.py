@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import json
-import shutil
+import os
+import signal
 import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +24,7 @@ from tinybuddy.backend import TorchRunner
 from tinybuddy.config import ModelConfig, SampleConfig
 from tinybuddy.continuation import continue_ids
 from tinybuddy.engine import decoder as face
-from tinybuddy.engine.build import BASELINE, X86
+from tinybuddy.engine.build import BASELINE, X86, find_compiler
 from tinybuddy.engine.decoder import Decoder, Story
 from tinybuddy.engine.library import KERNELS, load
 from tinybuddy.errors import TinybuddyError, UsageError
@@ -36,13 +39,20 @@ GOLDEN, SEEDED = (
 )
 CARD = ModelConfig()
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
-
 
 def compile_c(out: Path, *flags: str) -> Path:
     """Compile the decoder alone: C99, libc and libm, no warning."""
     warnings = ["-Wall", "-Wextra", "-Werror"]
-    command = ["cc", "-std=c99", "-O3", *warnings, *flags, *map(str, SOURCES), "-o", str(out)]
+    command = [
+        *find_compiler(),
+        "-std=c99",
+        "-O3",
+        *warnings,
+        *flags,
+        *map(str, SOURCES),
+        "-o",
+        str(out),
+    ]
     subprocess.run([*command, "-lm"], check=True)
     return out
 
@@ -376,6 +386,50 @@ def test_weights_that_are_no_numbers_end_in_a_sentence(library: ctypes.CDLL):
             decoder.stream().feed(np.array([[1, 2]]))
         decoder = Decoder(config, weights, library=library)
         refused(lambda decoder=decoder: list(decoder.continue_ids([1], 9, SampleConfig(), 0)))
+
+
+def test_a_story_that_breaks_leaves_its_neighbours(card: Decoder):
+    how = SampleConfig(repetition_penalty=1.1)
+    stories = [Story(card, [1, 40 + i], 30, how, i) for i in range(40)]
+    alone = [list(card.continue_ids([1, 40 + i], 30, how, i)) for i in range(40)]
+    for story in stories[1::3]:  # such a penalty makes no number of what was seen
+        story.native.sampling.repetition_penalty = np.nan
+    with pytest.raises(TinybuddyError, match="not finite"):
+        card.advance(stories, 40)
+    for i, story in enumerate(stories):
+        assert story.ended
+        assert story.new_ids() == ([] if i % 3 == 1 else alone[i])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
+def test_ctrl_c_ends_a_long_tale(library: ctypes.CDLL):
+    """The first step of many long prompts takes more than a second here."""
+    config = shape(8, 64, 8, 8, 2048, 256, 64)
+    decoder = Decoder(config, random_weights(config), library=library)
+    stories = [Story(decoder, [1] * 60, 9, SampleConfig(), i) for i in range(64)]
+    timer = threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        for _ in range(1000):
+            decoder.advance(stories, 4)
+    assert not all(story.ended for story in stories)
+    timer.join()
+    assert not any(thread.name.startswith("Thread-") for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("how", [SampleConfig(temperature=0), SampleConfig(top_k=2)], ids=str)
+def test_the_largest_floats_are_drawn_from(how: SampleConfig, library: ctypes.CDLL):
+    largest = np.array([3.4028e38, 0, 1], np.float32)
+    assert draw(library, largest, how, 0, []) == 0
+    penalised = SampleConfig(temperature=how.temperature, top_k=2, repetition_penalty=0.01)
+    assert draw(library, np.array([1e37, 0, 1], np.float32), penalised, 0, [0]) == 0
+
+
+def test_all_of_the_engine_is_plain_c_too(tmp_path: Path):
+    for source in ENGINE.glob("*.c"):
+        flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-DTB_SCALAR", "-fPIC"]
+        command = [*find_compiler(), *flags, "-c", str(source), "-o", str(tmp_path / "x.o")]
+        subprocess.run(command, check=True)
 
 
 def test_a_long_story_grows_as_it_is_told(card: Decoder):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import torch
 
 from tinybuddy.backend import (
     NativeRunner,
+    TorchRunner,
     TorchTrainer,
     hidden_matrices,
     open_runner,
@@ -29,8 +31,9 @@ from tinybuddy.backend import (
 )
 from tinybuddy.checkpoint import load_checkpoint
 from tinybuddy.config import ModelConfig, TrainConfig
-from tinybuddy.engine import build
-from tinybuddy.engine.library import load
+from tinybuddy.engine import build, library
+from tinybuddy.engine import trainer as face
+from tinybuddy.engine.library import KERNELS, load
 from tinybuddy.engine.trainer import EngineRunner, EngineTrainer
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.modelfile import Weights, weight_shapes
@@ -321,8 +324,34 @@ def test_new_weights_are_those_of_the_seed() -> None:
     assert (first["model.norm.weight"] == 1).all()
 
 
-def test_the_exponential_keeps_its_bound() -> None:
-    function = load().tb_exp
+def test_compiler_flags_of_ones_own_change_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of what AVX2 needs: vectors must not be taken for wider than they are."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("-mavx is of x86-64")
+    monkeypatch.setenv("CFLAGS", "-mavx")
+    build.build(tmp_path)
+    monkeypatch.setattr(library, "FOLDER", tmp_path)
+    monkeypatch.setattr(face, "load", lambda: library.load.__wrapped__("baseline"))
+    face._declared.cache_clear()
+    try:
+        config = ModelConfig()
+        weights = random_weights(config, 0, 0.1)
+        ids = np.random.default_rng(0).integers(0, config.vocab_size, (1, 20))
+        found = EngineRunner(config, weights).logits(ids)[0, -1]
+    finally:
+        face._declared.cache_clear()
+    (expected,) = TorchRunner(config, weights).stream().feed(ids)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_the_exponential_keeps_its_bound(kernels: str) -> None:
+    try:
+        function = load(kernels).tb_exp
+    except TinybuddyError as error:
+        pytest.skip(str(error))
     function.argtypes, function.restype = [ctypes.c_int64, *[POINTER(c_float)] * 2], None
     x = np.linspace(-87, 88, 1 << 21, dtype=np.float32)
     y = np.empty_like(x)

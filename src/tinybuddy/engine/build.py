@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -53,7 +54,7 @@ def build(folder: Path = FOLDER, flags: list[str] | None = None) -> list[Path]:
     more = [*shlex.split(os.environ.get("CFLAGS", "")), *(flags or [])]
     windows = sys.platform == "win32"
     common = [*FLAGS, *WARNINGS, *([] if windows else ["-fPIC"])]
-    system = [] if windows else ["-lm", "-pthread"]
+    system = exports() if windows else ["-lm", "-pthread"]
     kinds = BASELINE | (X86 if platform.machine().lower() in ("x86_64", "amd64") else {})
     sources, libraries = sorted(FOLDER.glob("*.c")), []
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -74,6 +75,17 @@ def build(folder: Path = FOLDER, flags: list[str] | None = None) -> list[Path]:
             beside.replace(library)
             libraries.append(library)
     return libraries
+
+
+def exports() -> list[str]:
+    """Name to the linker of Windows what a library is for; elsewhere all functions are.
+
+    They are the functions of these headers, whose declarations begin a line.
+    """
+    headers = ("decode.h", "sample.h", "train.h", "kernels.h", "dispatch.h")
+    text = "\n".join((FOLDER / name).read_text("utf-8") for name in headers)
+    names = re.findall(r"^(?!static)\w[\w *]*?\b(tb_\w+)\(", text, re.MULTILINE)
+    return [f"-Wl,-export:{name}" for name in names]
 
 
 def find_compiler() -> list[str]:

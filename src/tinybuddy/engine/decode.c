@@ -184,12 +184,7 @@ uint64_t tb_stream_bytes(const tb_model *m) {
     return addressable(64 + 4 * (uint64_t)m->config.num_hidden_layers * (keys + values));
 }
 
-void tb_stream_init(const tb_model *m, tb_stream *stream) {
-    /* What is not yet written is read, though never used: it must not be left to chance. */
-    memset(stream, 0, (size_t)tb_stream_bytes(m));
-}
-
-int32_t tb_stream_length(const tb_stream *stream) { return stream->length; }
+void tb_stream_init(tb_stream *stream) { stream->length = 0; }
 
 /* ---- working memory ---- */
 
@@ -519,7 +514,6 @@ static int32_t line_up(const tb_model *m, tb_scratch *s, tb_story *story, int32_
     if (story->count - story->start > context) { /* the oldest is forgotten */
         story->start = story->count - half;
         story->fed = 0;
-        story->slid = 1;
     }
     if (story->fed == 0) story->stream->length = 0;
     int32_t left = story->count - story->start - story->fed;
@@ -535,73 +529,67 @@ static int32_t line_up(const tb_model *m, tb_scratch *s, tb_story *story, int32_
     return rows;
 }
 
-/* Draws the next token of a story from its logits. */
-static int append(const tb_model *m, tb_scratch *s, tb_story *story, const float *logits) {
+/* Draws the next token of a story from its logits, or ends it where nothing can be drawn. */
+static void append(const tb_model *m, tb_scratch *s, tb_story *story, const float *logits) {
     if (story->seen)
         while (story->marked < story->count) story->seen[story->ids[story->marked++]] = 1;
     int32_t id = tb_sample(logits, m->config.vocab_size, &story->sampling, story->seen, &story->random,
                            s->sampling);
-    if (id < 0) return TB_NOT_FINITE;
-    if (id == story->eos)
+    if (id < 0) story->result = TB_NOT_FINITE;
+    if (id < 0 || id == story->eos)
         story->ended = 1;
     else
         story->ids[story->count++] = id;
     if (story->count >= story->limit) story->ended = 1;
-    return TB_OK;
 }
 
 /* Feeds the rows that are lined up, and goes on with the stories that have been fed whole. */
-static int flush(const tb_model *m, tb_scratch *s, int32_t rows, tb_story *const *stories) {
+static void flush(const tb_model *m, tb_scratch *s, int32_t rows, tb_story *const *stories) {
     const float *logits = s->logits;
     forward(m, s, rows);
     for (int32_t r = 0; r < rows; r++) {
         if (!s->wanted[r]) continue;
-        int result = append(m, s, stories[s->owners[r]], logits);
-        if (result != TB_OK) return result;
+        append(m, s, stories[s->owners[r]], logits);
         logits += padded((uint64_t)m->config.vocab_size);
     }
-    return TB_OK;
 }
 
 /* Goes on with some stories, side by side; see tb_generate. */
-static int generate(const tb_model *m, tb_scratch *s, int32_t count, tb_story *const *stories,
-                    int32_t steps, const volatile int32_t *stop) {
+static void generate(const tb_model *m, tb_scratch *s, int32_t count, tb_story *const *stories,
+                     int32_t steps, const volatile int32_t *stop) {
     for (int32_t step = 0; step < steps; step++) {
-        if (stop && *stop) return TB_OK;
         int32_t rows = 0, going = 0;
         for (int32_t i = 0; i < count; i++) {
+            if (stop && *stop && rows == 0) return;
             if (stories[i]->ended) continue;
             going++;
+            rows += line_up(m, s, stories[i], i, rows);
             if (rows == s->rows) {
-                int result = flush(m, s, rows, stories);
-                if (result != TB_OK) return result;
+                flush(m, s, rows, stories);
                 rows = 0;
             }
-            rows += line_up(m, s, stories[i], i, rows);
         }
-        if (!going) return TB_OK;
-        int result = flush(m, s, rows, stories);
-        if (result != TB_OK) return result;
+        if (rows) flush(m, s, rows, stories);
+        if (!going) return;
     }
-    return TB_OK;
 }
 
 int tb_generate(const tb_model *m, tb_scratch *s, int32_t count, tb_story *const *stories,
                 int32_t steps, const volatile int32_t *stop) {
     for (int32_t i = 0; i < count; i++) {
         tb_story *story = stories[i];
+        if (story->count >= story->limit) story->ended = 1;
+        if (story->ended) continue;
         if (story->count < 1 || story->start < 0 || story->fed < 0 || story->marked < 0 ||
-            story->start + (int64_t)story->fed > story->count || story->marked > story->count ||
+            story->start + (int64_t)story->fed >= story->count || story->marked > story->count ||
             (story->fed && story->fed != story->stream->length))
             return TB_BAD_STORY;
-        if (story->count >= story->limit) story->ended = 1;
         for (int32_t j = story->start + story->fed; j < story->count; j++)
             if (!in_range(story->ids[j], 0, m->config.vocab_size - 1)) return TB_BAD_TOKEN;
     }
     for (int32_t first = 0; first < count; first += TOGETHER) {
         const int32_t some = count - first < TOGETHER ? count - first : TOGETHER;
-        int result = generate(m, s, some, stories + first, steps, stop);
-        if (result != TB_OK) return result;
+        generate(m, s, some, stories + first, steps, stop);
     }
     return TB_OK;
 }

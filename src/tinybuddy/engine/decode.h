@@ -1,8 +1,8 @@
 /* A Llama's decoder: one token at a time, for one text or many side by side.
 
    Portable C99 on libc and libm alone. It allocates nothing: the caller asks for a number of bytes
-   and brings the memory, aligned to TB_ALIGN floats (64 bytes). None of it holds pointers into
-   itself except tb_model, so a stream may be copied and kept.
+   and brings the memory, aligned to 64 bytes. A stream holds no pointers, so it may be copied and
+   kept; a model and a scratch do, into themselves.
 
    The order of things: tb_pack turns weights into the layout that decoding walks through, once;
    tb_model_init makes a model of them; each text has a tb_stream (its key-value cache); a
@@ -52,8 +52,7 @@ int tb_pack(const tb_config *config, const float *const *weights, void *packed);
 int tb_model_init(tb_model *memory, const tb_config *config, const void *packed);
 
 /* An empty text; memory need not be cleared. */
-void tb_stream_init(const tb_model *model, tb_stream *stream);
-int32_t tb_stream_length(const tb_stream *stream);
+void tb_stream_init(tb_stream *stream);
 void tb_scratch_init(const tb_model *model, tb_scratch *scratch, int32_t rows);
 
 /* Feeds one token to each of `rows` streams; a stream may come several times in a row, which feeds
@@ -76,13 +75,16 @@ typedef struct tb_story {
     int32_t count, limit; /* ids so far, and at most */
     int32_t start, fed;   /* 0 at first */
     int32_t eos;          /* ends the story and is not part of it; -1 is none */
-    int32_t ended, slid;  /* set when it is told to the end; when the oldest was forgotten */
+    int32_t ended;        /* set when it is told to the end */
+    int32_t result;       /* TB_OK, or TB_NOT_FINITE where that is why it ended */
     int32_t marked;       /* ids noted in seen; 0 at first */
 } tb_story;
 
 /* Goes on with each story, side by side, until all have ended, each was fed `steps` times, or *stop
    is not 0, which is looked at before each step; stop may be NULL. A step feeds a story one new
-   token, or up to 16 of its prompt. */
+   token, or up to 16 of its prompt. Stories that are refused change nothing; one whose numbers are
+   not finite ends, and its neighbours go on. Only ids that are not yet fed are looked at: what an
+   earlier call was given, or gave, stays as it is. */
 int tb_generate(const tb_model *model, tb_scratch *scratch, int32_t count, tb_story *const *stories,
                 int32_t steps, const volatile int32_t *stop);
 

@@ -14,13 +14,15 @@ from ctypes import POINTER, byref, c_double, c_float, c_int32, c_uint8, c_uint64
 from typing import TYPE_CHECKING, Any
 
 from tinybuddy.config import ModelConfig, SampleConfig
+from tinybuddy.engine.library import run_stoppable
 from tinybuddy.errors import TinybuddyError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-ROWS = 64  # tokens fed at once at most; more than the 3 to 12 that share a load gains little
+ROWS = 64  # tokens fed at once at most; more than the 3 to 8 that share a load gains little
+PROMPT_ROWS = 16  # tokens of one prompt that a step feeds
 _STEPS = 1 << 16  # room for new ids that a story takes at a time
 LOOK_EVERY = 16  # steps at most, before it is asked whether more is wanted of a text
 _CALL_SECONDS = 0.02  # a native call's length to aim at: Ctrl-C is seen between calls
@@ -72,7 +74,7 @@ class _Story(ctypes.Structure):
         ("sampling", _Sampling),
         ("random", _Random),
         *((name, c_int32) for name in ("count", "limit", "start", "fed", "eos")),
-        *((name, c_int32) for name in ("ended", "slid", "marked")),
+        *((name, c_int32) for name in ("ended", "result", "marked")),
     )
 
 
@@ -83,8 +85,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "tb_scratch_bytes": (c_uint64, [c_void_p, c_int32]),
     "tb_pack": (ctypes.c_int, [POINTER(_Config), POINTER(c_void_p), c_void_p]),
     "tb_model_init": (ctypes.c_int, [c_void_p, POINTER(_Config), c_void_p]),
-    "tb_stream_init": (None, [c_void_p, c_void_p]),
-    "tb_stream_length": (c_int32, [c_void_p]),
+    "tb_stream_init": (None, [c_void_p]),
     "tb_scratch_init": (None, [c_void_p, c_void_p, c_int32]),
     "tb_step": (
         ctypes.c_int,
@@ -214,7 +215,7 @@ class Decoder:
 
     def _new_stream(self) -> _Memory:
         memory = _Memory(self._library.tb_stream_bytes(self._model.address))
-        self._library.tb_stream_init(self._model.address, memory.address)
+        self._library.tb_stream_init(memory.address)
         return memory
 
     def stream(self, texts: int = 1) -> DecoderStream:
@@ -316,23 +317,44 @@ class Decoder:
         """Go on with stories side by side: ``steps`` tokens each, or until they end.
 
         A prompt takes a step for each 16 of its tokens. Stories may join and leave between calls.
+        Where a call is long, Ctrl-C ends it after the rows that are being fed.
+
+        Args:
+            stories: of this model, each once.
+            steps: at most; no more than 65,536 are made at a time.
 
         Raises:
-            TinybuddyError: if the model computes NaN.
+            TinybuddyError: if the numbers of a story are not finite; it has ended, and the others
+                have gone on.
         """
         if any(story.decoder is not self for story in stories):
             raise UsageError("Stories of another model cannot be told here.")
         if len({id(story) for story in stories}) < len(stories):
             raise UsageError("A story cannot be told twice at once.")
         steps = max(0, min(steps, _STEPS))
+        stop = c_int32(0)
+
+        def call() -> int:
+            with self._lock:
+                for story in stories:
+                    story.make_room(steps)
+                pointers = (c_void_p * len(stories))(
+                    *(ctypes.addressof(story.native) for story in stories)
+                )
+                result: int = self._library.tb_generate(
+                    self._model.address,
+                    self._scratch.address,
+                    len(stories),
+                    pointers,
+                    steps,
+                    byref(stop),
+                )
+                return result
+
+        rows = min(steps, PROMPT_ROWS) * len(stories)
+        _check(run_stoppable(call, stop, 2 * self.config.parameters * rows))
         for story in stories:
-            story.make_room(steps)
-        pointers = (c_void_p * len(stories))(*(ctypes.addressof(story.native) for story in stories))
-        with self._lock:
-            result = self._library.tb_generate(
-                self._model.address, self._scratch.address, len(stories), pointers, steps, None
-            )
-        _check(result)
+            _check(story.native.result)
 
     def continue_ids(
         self,
@@ -462,11 +484,6 @@ class Story:
     def ended(self) -> bool:
         """Whether nothing follows."""
         return bool(self.native.ended)
-
-    @property
-    def slid(self) -> bool:
-        """Whether it went past the context and goes on from the newer half."""
-        return bool(self.native.slid)
 
     def new_ids(self, begin: int = 0) -> list[int]:
         """Return the ids after the prompt, from the ``begin``-th on."""

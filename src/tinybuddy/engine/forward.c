@@ -71,8 +71,10 @@ int tb_pass_make(struct tb_pass *p, const struct tb_layout *l, size_t length, in
     if (p->head_rows > length)
         p->head_rows = length;
     p->layers = calloc((size_t)l->shape.layers, sizeof *p->layers);
-    if (!p->layers)
+    if (!p->layers) {
+        tb_pass_free(p);
         return -1;
+    }
     struct arena a = {NULL, 0};
     hand_out(p, &a, with_backward);
     p->memory = a.memory = calloc(a.used, sizeof(float)); /* padding must be 0 */

@@ -60,7 +60,7 @@ enum { DEPTH = 128 }; /* rows of b at a time: 128 x 48 numbers are 24 KB, which 
 static void block(size_t m, size_t n, size_t k, const float *a, size_t a_row, size_t a_col,
                   const float *b, size_t b_row, float *c, size_t c_row, int add) {
     size_t j = 0;
-#if defined(__AVX512F__)
+#if LANES == 16
     while (n - j >= 48 && n - j != 64) { /* 64 are better two panels of 32 than 48 and 16 */
         panel(8, 3, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
         j += 48;
@@ -69,14 +69,14 @@ static void block(size_t m, size_t n, size_t k, const float *a, size_t a_row, si
         panel(12, 2, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
     for (; j < n; j += 16)
         panel(16, 1, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
-#elif defined(__AVX__)
+#elif LANES == 8
     for (; j < n; j += 16)
         panel(6, 2, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
 #elif defined(__aarch64__)
     for (; j < n; j += 16) /* 32 registers of 4 lanes */
         panel(6, 4, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
 #else
-    for (; j < n; j += 8) /* 16 registers of 4 lanes */
+    for (; j < n; j += 2 * LANES) /* 16 registers of 4 lanes */
         panel(6, 2, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
 #endif
 }
@@ -244,10 +244,14 @@ double tb_reduce(size_t n, size_t parts, float *const *part, size_t from, float 
 }
 
 INLINE vec root(vec x) {
+#if LANES > 1
     vec y;
     for (int i = 0; i < LANES; i++)
         y[i] = sqrtf(x[i]); /* the compiler makes one instruction of it */
     return y;
+#else
+    return sqrtf(x);
+#endif
 }
 
 void tb_adamw(size_t n, const struct tb_adamw *o, float *w, const float *g, float *m, float *v) {

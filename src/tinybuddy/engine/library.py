@@ -6,12 +6,16 @@ import ctypes
 import functools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tinybuddy.errors import TinybuddyError
 
 FOLDER = Path(__file__).parent
 KERNELS = ("baseline", "avx2", "avx512")  # what build.py names libraries after, slow to fast
+# Operations that end within 0.2 s at 1.25 GFLOP/s, a sixth of what the plain kernels reach for the
+# card; another thread costs 0.05 ms.
+_LONG = 2.5e8
 _SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 
@@ -28,7 +32,6 @@ def load(kernels: str | None = None) -> ctypes.CDLL:
             kernels.
     """
     baseline = _open("baseline")
-    baseline.tb_processor.restype = ctypes.c_char_p
     best: str = baseline.tb_processor().decode()
     wanted = kernels or os.environ.get("TINYBUDDY_KERNELS") or best
     able = KERNELS[: KERNELS.index(best) + 1]
@@ -42,9 +45,7 @@ def load(kernels: str | None = None) -> ctypes.CDLL:
 
 def kernels_of(library: ctypes.CDLL) -> str:
     """Return which kind of processor a library was compiled for, such as ``avx2``."""
-    name = library.tb_kernels_name
-    name.restype = ctypes.c_char_p
-    found: bytes = name()
+    found: bytes = library.tb_kernels_name()
     return found.decode()
 
 
@@ -56,6 +57,45 @@ def used_kernels() -> str | None:
         return None
 
 
+def run_stoppable(call: Callable[[], int], stop: ctypes.c_int32, operations: float) -> int:
+    """Call the engine, so that Ctrl-C ends a long call: then ``stop`` is set and it returns soon.
+
+    Python runs what Ctrl-C stands for between its own instructions alone, so a long call of the
+    main thread is made by another one while that waits.
+
+    Args:
+        call: what to do.
+        stop: what the native code looks at.
+        operations: of floating point, roughly; a call of few is made at once.
+    """
+    import threading
+
+    if operations < _LONG or threading.current_thread() is not threading.main_thread():
+        return call()
+    result: list[int] = []
+    errors: list[BaseException] = []
+    done = threading.Event()  # join() may take an interrupted thread for one that has ended
+
+    def work() -> None:
+        try:
+            result.append(call())
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            done.set()
+
+    threading.Thread(target=work).start()
+    interrupt: BaseException | None = None
+    while not done.is_set():
+        try:
+            done.wait()
+        except BaseException as error:
+            stop.value, interrupt = 1, error
+    if interrupt or errors:
+        raise interrupt or errors[0]
+    return result[0]
+
+
 def _open(kernels: str) -> ctypes.CDLL:
     path = FOLDER / f"_engine_{kernels}{_SUFFIX}"
     if not path.is_file():
@@ -64,8 +104,11 @@ def _open(kernels: str) -> ctypes.CDLL:
             "--backend torch."
         )
     try:
-        return ctypes.CDLL(str(path))
-    except OSError as error:
+        library = ctypes.CDLL(str(path))
+        library.tb_processor.restype = ctypes.c_char_p
+        library.tb_kernels_name.restype = ctypes.c_char_p
+        return library
+    except (OSError, AttributeError) as error:
         raise TinybuddyError(
             f"The engine cannot be loaded ({error}): reinstall tinybuddy on this machine, or use "
             "--backend torch."

@@ -1,5 +1,7 @@
 #include "sample.h"
 
+#include <float.h>
+
 #include "vector.h"
 
 /* ---- random numbers ---- */
@@ -220,6 +222,11 @@ static int32_t shortlist(const float *x, int32_t vocab, int32_t count, float bes
     return found;
 }
 
+/* Rounded; beyond the range of floats, its end, since infinity means that nothing can be drawn. */
+static float to_float(double x) {
+    return (float)(x > FLT_MAX && x < HUGE_VAL ? FLT_MAX : x < -FLT_MAX && x > -HUGE_VAL ? -FLT_MAX : x);
+}
+
 static double penalised(float logit, int was_seen, double penalty) {
     const double score = (double)logit;
     return !was_seen ? score : score > 0 ? score * (1.0 / penalty) : score * penalty;
@@ -248,12 +255,12 @@ static int32_t draw_exactly(const float *logits, int32_t vocab, const tb_samplin
     int bad = 0;
     if (seen) {
         for (int32_t id = 0; id < vocab; id++)
-            rounded[id] = (float)penalised(logits[id], seen[id], how->repetition_penalty);
+            rounded[id] = to_float(penalised(logits[id], seen[id], how->repetition_penalty));
         x = rounded;
     }
     for (int32_t id = 0; id < vocab; id++) bad |= x[id] != x[id];
     const float most = best_of(x, vocab);
-    if (bad || !(fabsf(most) <= 3.4e38f)) return -1;
+    if (bad || !isfinite(most)) return -1;
     if (count > 0 && count < vocab)
         c.size = shortlist(x, vocab, count, most, c.ids);
     else

@@ -11,7 +11,7 @@
 
 enum {
     MOST_PARTS = 8,           /* threads that find work; a part takes 0.04 ms to clear and sum */
-    PART_FLOATS = 256000000,  /* of all parts together: a larger model gets fewer */
+    PART_FLOATS = 64000000,   /* of all parts together: a larger model gets fewer */
     MOST_THREADS = 64,
 };
 
@@ -124,7 +124,7 @@ struct job {
     struct tb_trainer *m;
     struct tb_weights weights;
     const int32_t *inputs, *targets;
-    size_t batch, length, parts, from;
+    size_t batch, length, parts;
     const volatile int32_t *stop;
     float *out;
 };
@@ -225,11 +225,11 @@ static void logits_of_sequence(void *context, size_t thread, size_t task) {
     struct job *job = context;
     struct tb_pass *p = pass_of(job, thread);
     size_t v = (size_t)job->m->layout.shape.vocab;
-    float *out = job->out + task * (job->length - job->from) * v;
+    float *out = job->out + task * job->length * v;
     if (*job->stop)
         return;
     tb_forward(p, &job->weights, job->inputs + task * job->length, job->length);
-    for (size_t from = job->from; from < job->length; from += p->head_rows) {
+    for (size_t from = 0; from < job->length; from += p->head_rows) {
         size_t rest = job->length - from, rows = rest < p->head_rows ? rest : p->head_rows;
         tb_head(p, &job->weights, from, rows);
         for (size_t i = 0; i < rows; i++, out += v)
@@ -256,8 +256,8 @@ int tb_trainer_score(struct tb_trainer *m, const int32_t *inputs, const int32_t 
 }
 
 int tb_trainer_logits(struct tb_trainer *m, const int32_t *inputs, int64_t batch, int64_t length,
-                      int64_t from, const volatile int32_t *stop, float *logits) {
+                      const volatile int32_t *stop, float *logits) {
     struct job job = {.inputs = inputs, .batch = (size_t)batch, .length = (size_t)length,
-                      .from = (size_t)from, .stop = stop, .out = logits};
+                      .stop = stop, .out = logits};
     return each_sequence(m, &job, logits_of_sequence);
 }

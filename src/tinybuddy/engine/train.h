@@ -33,8 +33,8 @@ int tb_trainer_step(struct tb_trainer *model, const int32_t *inputs, const int32
 int tb_trainer_score(struct tb_trainer *model, const int32_t *inputs, const int32_t *targets,
                      int64_t batch, int64_t length, const volatile int32_t *stop, float *log_p);
 
-/* Logits (batch, length - from, V) of the positions from `from` on. */
+/* Logits (batch, length, V) after each position. */
 int tb_trainer_logits(struct tb_trainer *model, const int32_t *inputs, int64_t batch,
-                      int64_t length, int64_t from, const volatile int32_t *stop, float *logits);
+                      int64_t length, const volatile int32_t *stop, float *logits);
 
 #endif

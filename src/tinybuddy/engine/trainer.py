@@ -136,7 +136,6 @@ class EngineRunner:
                 self._library.tb_trainer_logits,
                 _pointer(read),
                 *read.shape,
-                0,
                 out=_pointer(result),
             )
         return result
@@ -369,7 +368,7 @@ def _declared() -> ctypes.CDLL:
             [c_void_p, ids, ids, c_int64, c_int64, POINTER(_Settings), flag, POINTER(c_double)],
         ),
         ("score", c_int, [c_void_p, ids, ids, c_int64, c_int64, flag, floats]),
-        ("logits", c_int, [c_void_p, ids, c_int64, c_int64, c_int64, flag, floats]),
+        ("logits", c_int, [c_void_p, ids, c_int64, c_int64, flag, floats]),
     ):
         function = getattr(library, f"tb_trainer_{name}")
         function.restype, function.argtypes = result, arguments
