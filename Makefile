@@ -29,8 +29,10 @@ check: $(VENV)/test
 reproduce: $(VENV)/test  ## the published figures; DATA=folder of TinyStories
 	$(BIN)/python benchmarks/reproduce.py $(DATA)
 
-bench: $(VENV)/test  ## training speed against a bare PyTorch loop
+bench: $(VENV)/test  ## speed against the peers that are installed
+	$(BIN)/python benchmarks/decode_speed.py
 	$(BIN)/python benchmarks/train_speed.py
+	$(BIN)/python benchmarks/cold_start.py
 
 clean:  ## remove what was installed and trained here
 	rm -rf $(VENV) runs
