@@ -55,6 +55,17 @@ def _fail(problem: object, code: int) -> int:
     return code
 
 
+class _Formatter(argparse.HelpFormatter):
+    """As wide as the terminal; argparse would ask shutil, which takes 5 ms to import."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            columns = int(os.environ.get("COLUMNS") or os.get_terminal_size().columns)
+        except (OSError, ValueError):
+            columns = 80
+        super().__init__(prog, width=columns - 2)
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         verb = self.prog
@@ -67,6 +78,7 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
         prog="tinybuddy",
         description="The smallest language models that speak English.",
         allow_abbrev=False,
+        formatter_class=_Formatter,
     )
     parser.add_argument("--version", action="version", version=f"tinybuddy {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
@@ -79,7 +91,7 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
 def _add_verb(verbs: Any, name: str, run: Any, summary: str) -> argparse.ArgumentParser:
     text = f"{summary[0].upper()}{summary[1:]}."
     verb: argparse.ArgumentParser = verbs.add_parser(
-        name, help=summary, description=text, allow_abbrev=False
+        name, help=summary, description=text, allow_abbrev=False, formatter_class=_Formatter
     )
     verb.add_argument(
         "--json", action="store_true", help="print one JSON object as the last line of output"
