@@ -104,7 +104,7 @@ def open_trainer(config: ModelConfig, train: TrainConfig, weights: Weights | Non
     check_backend(train)
     if weights is None:
         weights = random_weights(config, train.seed, train.init_std)
-    if train.backend == "engine":
+    if not train.uses_torch:
         from tinybuddy.engine.trainer import EngineTrainer
 
         return EngineTrainer(config, train, weights)
@@ -113,7 +113,7 @@ def open_trainer(config: ModelConfig, train: TrainConfig, weights: Weights | Non
 
 def check_backend(train: TrainConfig) -> None:
     """Raise TinybuddyError if what shall compute is not there, or not on that device."""
-    if train.backend == "torch":
+    if train.uses_torch:
         check_device(train.device)
         return
     if train.device != "cpu":

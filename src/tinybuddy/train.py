@@ -366,7 +366,7 @@ def _record(run: Path, recipe: Recipe, material: Material) -> None:
             "parameters": recipe.model.parameters,
             "seed": recipe.train.seed,
             "threads": recipe.train.threads,
-            **provenance(recipe.train.backend == "torch"),
+            **provenance(recipe.train.uses_torch),
         },
     )
 
