@@ -7,6 +7,7 @@ checked here before it is called.
 from __future__ import annotations
 
 import _thread
+import contextlib
 import ctypes
 import functools
 import math
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinybuddy.backend import hidden_matrices
+from tinybuddy.backend import Stopped, hidden_matrices
 from tinybuddy.config import ModelConfig, TrainConfig
 from tinybuddy.engine.decoder import Decoder
 from tinybuddy.engine.library import load
@@ -28,13 +29,13 @@ from tinybuddy.modelfile import Weights, weight_shapes
 if TYPE_CHECKING:
     from tinybuddy.backend import Ids, State, Stream
 
-# Of train.h: a return value, and the names of buffers.
-_NO_MEMORY = -1
+# Of train.h: return values, and the names of buffers.
+_NO_MEMORY, _STOPPED = -1, -2
 _WEIGHTS, _MEAN, _SQUARE, _GRADIENT = 0, 1, 2, 3
 
-# A call of fewer operations ends within 0.2 s on a core of 12.5 GFLOP/s, a tenth of what AVX-512
-# does, and need not be watched for Ctrl-C; a step of the reference model is one.
-_SHORT = 2.5e9
+# A call of fewer operations ends within 0.2 s on a core of 1.25 GFLOP/s, a sixth of what
+# the baseline kernels do, and need not be watched for Ctrl-C, which costs some 50 microseconds.
+_SHORT = 2.5e8
 
 
 class _Shape(ctypes.Structure):
@@ -91,6 +92,7 @@ class EngineRunner:
         if not self._handle:
             raise MemoryError
         self._lock = threading.Lock()  # one call at a time: they share memory
+        self._stop, self._stopped = c_int32(0), False  # the flag of the running call; for all
         self._put(_WEIGHTS, weights)
 
     def __del__(self) -> None:
@@ -140,6 +142,15 @@ class EngineRunner:
                 out=_pointer(result),
             )
         return result
+
+    def stop(self) -> None:
+        """Let what learns or scores, now or later, raise `Stopped`, as far as it can be ended.
+
+        A signal handler may call it. A step so ended changes nothing; one that was already
+        changing the weights returns.
+        """
+        self._stopped = True  # before the flag: a call that begins in between sees it
+        self._stop.value = 1
 
     def _batch(self, ids: NDArray[Any]) -> NDArray[np.int32]:
         """Return ids (B, T) as the C code reads them.
@@ -196,13 +207,24 @@ class EngineRunner:
             function: of the library.
             arguments: what it takes after the model.
             out: its last argument, after the flag that stops it.
+
+        Raises:
+            Stopped: if `stop` ended it.
+            MemoryError: if there is not enough.
         """
         stop = c_int32(0)
         result: list[int] = []
+        ended = threading.Event()  # Thread.join does not wait again once it was interrupted
 
         def work() -> None:
-            with self._lock:
-                result.append(function(self._handle, *arguments, byref(stop), out))
+            try:
+                with self._lock:
+                    self._stop = stop
+                    if self._stopped:
+                        stop.value = 1
+                    result.append(function(self._handle, *arguments, byref(stop), out))
+            finally:
+                ended.set()
 
         config = self.config
         attention = config.num_hidden_layers * config.hidden_size * config.max_position_embeddings
@@ -211,12 +233,16 @@ class EngineRunner:
             work()
         else:
             worker = threading.Thread(target=work)
-            worker.start()
             try:
-                worker.join()
+                worker.start()
+                _wait(ended)
             except BaseException:
-                stop.value = 1
-                worker.join()
+                while not (stop.value and ended.is_set()):
+                    with contextlib.suppress(KeyboardInterrupt):
+                        stop.value = 1
+                        if worker.ident is None:  # it never began, or ends at its first look
+                            break
+                        _wait(ended)
                 raise
         _check(result[0])
         return result[0]
@@ -380,6 +406,13 @@ def _pointer(array: NDArray[Any]) -> Any:
     return array.ctypes.data_as(POINTER(np.ctypeslib.as_ctypes_type(array.dtype)))
 
 
+def _wait(event: threading.Event) -> None:
+    while not event.wait(0.1):  # Windows runs what Ctrl-C stands for between waits alone
+        pass
+
+
 def _check(result: int) -> None:
+    if result == _STOPPED:
+        raise Stopped
     if result == _NO_MEMORY:
         raise MemoryError
