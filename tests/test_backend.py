@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tomli_w
 
 import tinybuddy
 from tests.conftest import SMALL, Cli, set_options
-from tinybuddy.config import Recipe, SampleConfig, TrainConfig
+from tinybuddy.config import SampleConfig, TrainConfig, parse_recipe
 from tinybuddy.engine import library
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.evaluate.sources import open_subject
+from tinybuddy.modelfile import ModelFiles, find_model, read_model, write_model
 from tinybuddy.provenance import provenance
 from tinybuddy.train import plan, train
 
@@ -115,12 +119,56 @@ def test_both_back_ends_train_a_run(story_file: Path, tmp_path: Path, cli: Cli):
 
 
 def test_a_device_other_than_the_processor_takes_pytorch():
-    assert TrainConfig().backend == Recipe().train.backend == "engine"
-    assert TrainConfig.from_mapping({"device": "cuda"}).backend == "torch"
-    assert plan("card", {"device": "mps", "data": "tales"}).train.backend == "torch"
-    assert plan("card", {"device": "cpu", "data": "tales"}).train.backend == "engine"
+    assert not TrainConfig().uses_torch
+    assert TrainConfig.from_mapping({"device": "cuda"}).uses_torch
+    assert plan("card", {"device": "mps", "data": "tales"}).train.uses_torch
+    assert not plan("card", {"device": "cpu", "data": "tales"}).train.uses_torch
     with pytest.raises(UsageError, match="use --backend torch for cuda"):
         train(data="tales", device="cuda", backend="engine")
+
+
+@pytest.mark.parametrize(
+    ("file", "settings", "torch"),
+    [
+        ('device = "cuda"', {}, True),
+        ('device = "cuda"', {"device": "cpu"}, False),
+        ('device = "cuda"', {"device": "cpu", "backend": "torch"}, True),
+        ('backend = "torch"', {"device": "cpu"}, True),
+        ('backend = "torch"', {"backend": "engine"}, False),
+        ("", {"device": "cuda"}, True),
+    ],
+)
+def test_file_and_command_line_choose_the_back_end_together(
+    tmp_path: Path, file: str, settings: dict[str, str], torch: bool
+):
+    path = tmp_path / "mine.toml"
+    path.write_text(f"[train]\n{file}\n", "utf-8")
+    recipe = plan(path, {"data": "tales", **settings})
+    assert recipe.train.uses_torch is torch
+    assert parse_recipe(tomli_w.dumps(recipe.to_mapping()), "again") == recipe
+
+
+def test_an_engine_that_a_file_names_is_refused_on_another_device(tmp_path: Path):
+    path = tmp_path / "mine.toml"
+    path.write_text('[train]\nbackend = "engine"\n', "utf-8")
+    with pytest.raises(UsageError, match="use --backend torch for cuda"):
+        train(path, data="tales", device="cuda", out=tmp_path / "run")
+
+
+def test_a_model_that_is_broken_is_named(tmp_path: Path):
+    files = read_model(find_model(CARD))
+    huge = np.full_like(files.weights["model.norm.weight"], 3e38)
+    weights = {**files.weights, "model.norm.weight": huge}
+    write_model(
+        tmp_path / "broken", ModelFiles(files.config, weights, files.tokenizer, files.sample)
+    )
+    for backend in ("engine", "torch"):
+        subject = open_subject(tinybuddy.load(tmp_path / "broken", backend=backend))
+        sentence = f"^{re.escape(subject.name)}: The model's numbers are not finite"
+        with pytest.raises(TinybuddyError, match=sentence):
+            subject.tell(["A"], [0], 10, SampleConfig())
+        with pytest.raises(TinybuddyError, match=sentence):
+            subject.log_likelihoods(["A dog."])
 
 
 def test_an_unknown_back_end_is_wrong_usage():

@@ -115,6 +115,18 @@ def test_a_prompt_longer_than_the_context(model: Model, caplog: pytest.LogCaptur
     assert len(caplog.records) == 1
 
 
+def test_a_long_prompt_that_nothing_follows_is_said_too(
+    small_run: Run, caplog: pytest.LogCaptureFixture
+):
+    model, script = _scripted(small_run, "")
+    prompt = "The fox ran. " * 40
+    assert model.generate(prompt, max_new_tokens=0) == prompt
+    assert not caplog.records  # nothing is to be told
+    assert script.ids == [EOS]
+    assert model.generate(prompt, temperature=0) == prompt
+    assert len(caplog.records) == 1
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -381,11 +382,52 @@ def test_data_that_changed_is_noticed(story_file: Path, tmp_path: Path):
         resume(tmp_path / "run", Watcher())
 
 
-def test_ctrl_c_at_an_evaluation_keeps_its_row(story_file: Path, tmp_path: Path):
-    _interrupted(story_file, tmp_path / "run", at=8)
-    assert [row["step"] for row in read_metrics(tmp_path / "run")] == [4, 8]
-    resume(tmp_path / "run", Watcher())
-    assert [row["step"] for row in read_metrics(tmp_path / "run")] == [4, 8, 12]
+@pytest.mark.parametrize("at", [4, 8, 12])
+def test_ctrl_c_at_an_evaluation_keeps_its_row(
+    small_run: Run, story_file: Path, tmp_path: Path, at: int
+):
+    _interrupted(story_file, tmp_path / "run", at)
+    assert load_checkpoint(tmp_path / "run").step == at  # type: ignore[union-attr]
+    again = resume(tmp_path / "run", Watcher())
+    for key in ("step", "loss", "bits_per_byte", "gradient_norm", "learning_rate", "sample"):
+        assert [row[key] for row in again.metrics] == [row[key] for row in small_run.metrics], key
+    assert _sha256(again.path) == _sha256(small_run.path)
+    assert "due" not in read_record(again.path)
+
+
+def test_ctrl_c_while_all_is_scored_loses_nothing(small_run: Run, story_file, tmp_path: Path):
+    class Impatient(Notes):
+        def working(self, what: str, done: int, _: int) -> None:
+            if "scoring all" in what and done == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    run, watcher = tmp_path / "run", Impatient()
+    settings = SMALL | {"eval_stories": 1}
+    with pytest.raises(KeyboardInterrupt):
+        train(data=story_file, out=run, watcher=watcher, **settings)
+    assert "Stopped and saved after step 12" in watcher.notes[-1]
+    assert resume(run, Watcher()).result["bits_per_byte"] == small_run.result["bits_per_byte"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+def test_ctrl_c_ends_a_long_step_at_once(story_file: Path, tmp_path: Path):
+    run, watcher = tmp_path / "run", Notes()
+    shape = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 2}
+    sent: list[float] = []
+
+    def interrupt() -> None:
+        while not (run / "latest").exists():
+            time.sleep(0.01)
+        time.sleep(1.0)
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        train(data=story_file, out=run, watcher=watcher, **SMALL | shape | {"batch_size": 8000})
+    assert time.monotonic() - sent[0] < 0.2
+    assert load_checkpoint(run).step == 0  # type: ignore[union-attr]
+    assert "Stopped and saved after step 0: go on with tinybuddy resume" in watcher.notes[-1]
 
 
 def test_python_is_interrupted_as_the_command_is(small_run: Run, story_file: Path, tmp_path: Path):

@@ -49,6 +49,10 @@ class Runner(Protocol):
         ...
 
 
+class Stopped(KeyboardInterrupt):
+    """Raised by a call that `Trainer.stop` ended; it changed nothing."""
+
+
 class Trainer(Runner, Protocol):
     """A model that learns."""
 
@@ -75,6 +79,13 @@ class Trainer(Runner, Protocol):
 
     def load_state(self, state: State) -> None:
         """Put back what `state` gave; the weights come with the constructor."""
+        ...
+
+    def stop(self) -> None:
+        """Let what learns or scores, now or later, raise `Stopped`, as far as it can be ended.
+
+        A signal handler may call it.
+        """
         ...
 
 
@@ -104,7 +115,7 @@ def open_trainer(config: ModelConfig, train: TrainConfig, weights: Weights | Non
     check_backend(train)
     if weights is None:
         weights = random_weights(config, train.seed, train.init_std)
-    if train.backend == "engine":
+    if not train.uses_torch:
         from tinybuddy.engine.trainer import EngineTrainer
 
         return EngineTrainer(config, train, weights)
@@ -113,7 +124,7 @@ def open_trainer(config: ModelConfig, train: TrainConfig, weights: Weights | Non
 
 def check_backend(train: TrainConfig) -> None:
     """Raise TinybuddyError if what shall compute is not there, or not on that device."""
-    if train.backend == "torch":
+    if train.uses_torch:
         check_device(train.device)
         return
     if train.device != "cpu":
@@ -353,6 +364,9 @@ class TorchTrainer(TorchRunner):
             device = "cpu" if key == "step" and self.device == "mps" else self.device
             parameter, optimizer = owners[name]
             optimizer.state[parameter][key] = torch.from_numpy(array.copy()).to(device)
+
+    def stop(self) -> None:
+        """Do nothing: PyTorch does not end a step midway."""
 
     def _owners(self) -> dict[str, tuple[torch.nn.Parameter, torch.optim.Optimizer]]:
         """Each weight and what learns it."""

@@ -192,18 +192,24 @@ class TrainConfig(_Checked):
     eval_every: int = _setting(100, "Steps between evaluations and checkpoints.", 1)
     eval_stories: int = _setting(50, "Validation stories scored while training; all at the end.", 1)
     seed: int = _setting(0, "Of initial weights, order of data and samples.", 0, 2**63 - 1)
-    threads: int = _setting(1, "Threads of the processor.", 1, 1024)
+    threads: int = _setting(
+        1,
+        "Threads of the processor; the engine learns a batch in at most 8 parts, so that more than "
+        "8 threads find no work.",
+        1,
+        1024,
+    )
     device: str = _setting("cpu", "Where to compute.", among=("cpu", "cuda", "mps"))
     backend: str = _setting(
-        "engine",
-        "What computes; where it is not named, a device other than the processor takes torch.",
-        among=("engine", "torch"),
+        "auto",
+        "What computes; auto is the engine on the processor, and torch on another device.",
+        among=("auto", "engine", "torch"),
     )
 
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
-        """Build from a mapping; raises as every configuration does."""
-        return super().from_mapping(_with_backend(values))
+    @property
+    def uses_torch(self) -> bool:
+        """Whether PyTorch computes; a back end that is named stays, to be refused if need be."""
+        return self.backend == "torch" or (self.backend == "auto" and self.device != "cpu")
 
     def rate(self, step: int) -> float:
         """Learning rate of step ``step`` (0-based): linear warm-up, then the schedule to 0."""
@@ -220,12 +226,6 @@ class TrainConfig(_Checked):
         if self.schedule == "linear":
             return peak * (1.0 - done)
         return peak * 0.5 * (1.0 + math.cos(math.pi * done))
-
-
-def _with_backend(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Add the back end that a device needs; one that is named stays, to be refused."""
-    other = values.get("device", "cpu") != "cpu"
-    return {"backend": "torch", **values} if other else values
 
 
 @dataclass(frozen=True)
@@ -277,7 +277,7 @@ class Recipe:
         sections = {name: getattr(self, name) for name in ("model", "train", "sample")}
         owner = {item.name: name for name, part in sections.items() for item in fields(part)}
         changes: dict[str, dict[str, Any]] = {name: {} for name in sections}
-        for key, value in _with_backend(settings).items():
+        for key, value in settings.items():
             if key not in owner:
                 raise UsageError(unknown("key", key, owner))
             changes[owner[key]][key] = value

@@ -95,17 +95,21 @@ class Model:
         self, ids: list[int], count: int, config: SampleConfig, seed: int
     ) -> Iterator[int]:
         """Yield new ids up to ``<eos>``, which is left out."""
-        context, length, said = self.config.max_position_embeddings, len(ids), False
+        context, length = self.config.max_position_embeddings, len(ids)
+        note = (
+            f"(past the context of {context} tokens, the story goes on from the latest "
+            f"{max(1, context // 2)})"
+        )
+        said = length > context and count > 0
+        if said:
+            self.on_note(note)
         for _, new in continue_ids(
             self.runner, context, [ids], count, config, [seed], self.tokenizer.eos
         ):
             for id in new:
                 if length > context and not said:
                     said = True
-                    self.on_note(
-                        f"(past the context of {context} tokens, the story goes on from the latest "
-                        f"{max(1, context // 2)})"
-                    )
+                    self.on_note(note)
                 length += 1
                 yield id
 

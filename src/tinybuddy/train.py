@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from tinybuddy.backend import Ids, Trainer, check_backend, open_trainer
+from tinybuddy.backend import Ids, Stopped, Trainer, check_backend, open_trainer
 from tinybuddy.chart import Line, line_chart
 from tinybuddy.checkpoint import (
     Checkpoint,
@@ -224,24 +224,29 @@ class _Loop:
         self.started = started - (start.seconds if start else 0.0)
         self.context = recipe.model.max_position_embeddings
         self.losses: list[float] = []  # since the last evaluation
-        self.saved = time.monotonic()
+        self.saved, self.saved_step = time.monotonic(), self.step or None
 
     def go(self) -> Run:
         config = self.recipe.train
-        rewind_metrics(self.run, self.step)
-        with _deferred_interrupts() as interrupted:
-            if self.step == 0:
-                self._save()
-            while self.step < config.steps:
-                self._learn()
-                if self.step % config.eval_every == 0 or self.step == config.steps:
-                    self._evaluate()
+        rows = rewind_metrics(self.run, self.step)
+        with _deferred_interrupts(self.trainer.stop) as interrupted:
+            try:
+                if self.step == 0:
                     self._save()
-                elif time.monotonic() - self.saved > SAVE_SECONDS:
-                    self._save()
-                if interrupted() and self.step < config.steps:
-                    self._stop()
-            return self._finish()
+                elif not rows or rows[-1]["step"] < self.step:
+                    self._evaluate_again()
+                while self.step < config.steps:
+                    self._learn()
+                    if self.step % config.eval_every == 0 or self.step == config.steps:
+                        self._evaluate()
+                        self._save()
+                    elif time.monotonic() - self.saved > SAVE_SECONDS:
+                        self._save()
+                    if interrupted() and self.step < config.steps:
+                        self._stop()
+                return self._finish()
+            except Stopped:
+                self._stop()
 
     def _learn(self) -> None:
         began = time.perf_counter()
@@ -263,11 +268,17 @@ class _Loop:
 
     def _evaluate(self) -> None:
         config = self.recipe.train
-        found = self._score(self.material.validation[: config.eval_stories])
+        loss = sum(self.losses) / len(self.losses)
+        try:
+            found = self._score(self.material.validation[: config.eval_stories])
+        except Stopped:
+            due = {"step": self.step, "loss": loss, "gradient_norm": self.norm}
+            write_record(self.run, read_record(self.run) | {"due": due})
+            raise
         model = Model(self._files(), self.trainer)
         row = {
             "step": self.step,
-            "loss": sum(self.losses) / len(self.losses),
+            "loss": loss,
             "bits_per_byte": found.bits_per_byte,
             "gradient_norm": self.norm,
             "learning_rate": config.rate(self.step - 1),
@@ -282,6 +293,13 @@ class _Loop:
         append_metrics(self.run, row)
         write_text(self.run / "loss.svg", loss_chart(self.recipe, self.run, self.material.survey))
         self.watcher.evaluated(row, config.steps)
+
+    def _evaluate_again(self) -> None:
+        """Make up for an evaluation that Ctrl-C ended."""
+        match read_record(self.run).get("due"):
+            case {"step": self.step, "loss": float(loss), "gradient_norm": float(norm)}:
+                self.losses, self.norm = [loss], norm
+                self._evaluate()
 
     def _finish(self) -> Run:
         """Score all of the validation split, note facts of the text, and write the result."""
@@ -306,12 +324,15 @@ class _Loop:
             "run": str(self.run),
             "model": str(latest_checkpoint(self.run)),
         }
-        write_record(self.run, read_record(self.run) | {"result": result})
+        record = read_record(self.run) | {"result": result}
+        record.pop("due", None)
+        write_record(self.run, record)
         self.watcher.working("done", 1, 1)
         return Run(self.run, result)
 
-    def _stop(self) -> None:
-        self._save()
+    def _stop(self) -> NoReturn:
+        if self.step != self.saved_step:
+            self._save()
         self.watcher.note(
             f"Stopped and saved after step {self.step}: go on with "
             f"tinybuddy resume {shlex.quote(str(self.run))}"
@@ -322,7 +343,7 @@ class _Loop:
         seconds = time.monotonic() - self.started
         files, state = self._files(), self.trainer.state()
         save_checkpoint(self.run, Checkpoint(self.step, seconds, self.train_seconds, files, state))
-        self.saved = time.monotonic()
+        self.saved, self.saved_step = time.monotonic(), self.step
 
     def _files(self) -> ModelFiles:
         weights = self.trainer.weights()
@@ -366,14 +387,14 @@ def _record(run: Path, recipe: Recipe, material: Material) -> None:
             "parameters": recipe.model.parameters,
             "seed": recipe.train.seed,
             "threads": recipe.train.threads,
-            **provenance(recipe.train.backend == "torch"),
+            **provenance(recipe.train.uses_torch),
         },
     )
 
 
 @contextmanager
-def _deferred_interrupts() -> Iterator[Callable[[], bool]]:
-    """Let a first Ctrl-C or SIGTERM wait for the end of the step; a second one is at once."""
+def _deferred_interrupts(stop: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+    """Let a first Ctrl-C or SIGTERM call ``stop``; a second one is at once."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event.is_set
@@ -383,7 +404,8 @@ def _deferred_interrupts() -> Iterator[Callable[[], bool]]:
         if event.is_set():
             raise KeyboardInterrupt
         event.set()
-        print("Stopping after this step ...", file=sys.stderr, flush=True)
+        stop()
+        print("Stopping ...", file=sys.stderr, flush=True)
 
     old = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from ctypes import POINTER, c_float
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ import torch
 
 from tinybuddy.backend import (
     NativeRunner,
+    Stopped,
     TorchRunner,
     TorchTrainer,
     hidden_matrices,
@@ -396,6 +398,89 @@ def test_ctrl_c_ends_a_long_call_and_changes_nothing(config: ModelConfig, rows: 
         timer.join()
     assert {n: w.tobytes() for n, w in trainer.weights().items()} == before
     assert trainer.state() == {}
+
+
+def test_stop_ends_the_running_call_and_those_after_it() -> None:
+    config = ModelConfig(1024, 96, 384, 4, 4, 2, 128)
+    inputs, targets = _batch(config, 4000)
+    for name in ("step", "log_likelihoods"):
+        trainer = EngineTrainer(config, TrainConfig(threads=2), random_weights(config, 0, 0.02))
+        before = {n: w.tobytes() for n, w in trainer.weights().items()}
+        call = getattr(trainer, name)
+        arguments = (inputs, targets, 1e-3) if name == "step" else (inputs, targets)
+        sent: list[float] = []
+
+        def stop(trainer: EngineTrainer = trainer, sent: list[float] = sent) -> None:
+            sent.append(time.monotonic())
+            trainer.stop()
+
+        threading.Timer(0.3, stop).start()
+        with pytest.raises(Stopped):
+            call(*arguments)
+        assert time.monotonic() - sent[0] < 0.2
+        with pytest.raises(Stopped):  # a short one too, which is not watched
+            trainer.log_likelihoods(inputs[:1, :2], targets[:1, :2])
+        assert {n: w.tobytes() for n, w in trainer.weights().items()} == before
+        assert trainer.state() == {}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
+def test_a_second_ctrl_c_waits_for_the_call_too() -> None:
+    config = ModelConfig(60, 16, 24, 1, 2, 1, 9)
+    runner = EngineRunner(config, random_weights(config, 0, 0.02))
+    ended = []
+
+    def slow(handle: int, flag: Any, out: None) -> int:
+        os.kill(os.getpid(), signal.SIGINT)
+        while not flag._obj.value:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.3)
+        ended.append(True)
+        return 0
+
+    with pytest.raises(KeyboardInterrupt):
+        runner._call(10**9, slow, out=None)
+    assert ended
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
+def test_ctrl_c_while_a_call_begins_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ModelConfig(60, 16, 24, 1, 2, 1, 9)
+    runner = EngineRunner(config, random_weights(config, 0, 0.02))
+    start, ended = threading.Thread.start, []
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        raise KeyboardInterrupt
+
+    def endless(handle: int, flag: Any, out: None) -> int:
+        until = time.monotonic() + 5
+        while not flag._obj.value and time.monotonic() < until:
+            time.sleep(0.01)
+        ended.append(flag._obj.value)
+        return 0
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        runner._call(10**9, endless, out=None)
+    assert ended == [1]
+
+
+def test_a_step_of_the_card_is_watched_and_a_token_is_not() -> None:
+    """The baseline kernels take 0.3 s for it."""
+    runner = EngineRunner(ModelConfig(), random_weights(ModelConfig(), 0, 0.02))
+    threads = []
+
+    def look(handle: int, flag: Any, out: None) -> int:
+        threads.append(threading.current_thread())
+        return 0
+
+    for products in (6 * 32 * 128, 2):
+        runner._call(products, look, out=None)
+    assert threads[0] is not threading.main_thread()
+    assert threads[1] is threading.main_thread()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")

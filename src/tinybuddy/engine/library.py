@@ -88,7 +88,7 @@ def run_stoppable(call: Callable[[], int], stop: ctypes.c_int32, operations: flo
     interrupt: BaseException | None = None
     while not done.is_set():
         try:
-            done.wait()
+            done.wait(0.1)  # Windows runs what Ctrl-C stands for between waits alone
         except BaseException as error:
             stop.value, interrupt = 1, error
     if interrupt or errors:

@@ -18,23 +18,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinybuddy.backend import hidden_matrices
+from tinybuddy.backend import Stopped, hidden_matrices
 from tinybuddy.config import ModelConfig, TrainConfig
 from tinybuddy.engine.decoder import Decoder
-from tinybuddy.engine.library import load
+from tinybuddy.engine.library import load, run_stoppable
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.modelfile import Weights, weight_shapes
 
 if TYPE_CHECKING:
     from tinybuddy.backend import Ids, State, Stream
 
-# Of train.h: a return value, and the names of buffers.
-_NO_MEMORY = -1
+# Of train.h: return values, and the names of buffers.
+_NO_MEMORY, _STOPPED = -1, -2
 _WEIGHTS, _MEAN, _SQUARE, _GRADIENT = 0, 1, 2, 3
-
-# A call of fewer operations ends within 0.2 s on a core of 12.5 GFLOP/s, a tenth of what AVX-512
-# does, and need not be watched for Ctrl-C; a step of the reference model is one.
-_SHORT = 2.5e9
 
 
 class _Shape(ctypes.Structure):
@@ -91,6 +87,7 @@ class EngineRunner:
         if not self._handle:
             raise MemoryError
         self._lock = threading.Lock()  # one call at a time: they share memory
+        self._stop, self._stopped = c_int32(0), False  # the flag of the running call; for all
         self._put(_WEIGHTS, weights)
 
     def __del__(self) -> None:
@@ -140,6 +137,15 @@ class EngineRunner:
             )
         return result
 
+    def stop(self) -> None:
+        """Let what learns or scores, now or later, raise `Stopped`, as far as it can be ended.
+
+        A signal handler may call it. A step so ended changes nothing; one that was already
+        changing the weights returns.
+        """
+        self._stopped = True  # before the flag: a call that begins in between sees it
+        self._stop.value = 1
+
     def _batch(self, ids: NDArray[Any]) -> NDArray[np.int32]:
         """Return ids (B, T) as the C code reads them.
 
@@ -187,38 +193,30 @@ class EngineRunner:
     def _call(self, products: int, function: Callable[..., int], *arguments: Any, out: Any) -> int:
         """Call the C code; Ctrl-C ends a long call before its next product of matrices.
 
-        Python runs what Ctrl-C stands for between its own instructions alone, so a long call is
-        made by another thread while this one waits.
-
         Args:
             products: operations for each of the parameters, roughly.
             function: of the library.
             arguments: what it takes after the model.
             out: its last argument, after the flag that stops it.
+
+        Raises:
+            Stopped: if `stop` ended it.
+            MemoryError: if there is not enough.
         """
         stop = c_int32(0)
-        result: list[int] = []
 
-        def work() -> None:
+        def call() -> int:
             with self._lock:
-                result.append(function(self._handle, *arguments, byref(stop), out))
+                self._stop = stop
+                if self._stopped:
+                    stop.value = 1
+                return function(self._handle, *arguments, byref(stop), out)
 
         config = self.config
         attention = config.num_hidden_layers * config.hidden_size * config.max_position_embeddings
-        short = products * (config.parameters + attention) < _SHORT
-        if short or threading.current_thread() is not threading.main_thread():
-            work()
-        else:
-            worker = threading.Thread(target=work)
-            worker.start()
-            try:
-                worker.join()
-            except BaseException:
-                stop.value = 1
-                worker.join()
-                raise
-        _check(result[0])
-        return result[0]
+        result = run_stoppable(call, stop, products * (config.parameters + attention))
+        _check(result)
+        return result
 
 
 class EngineTrainer(EngineRunner):
@@ -380,5 +378,7 @@ def _pointer(array: NDArray[Any]) -> Any:
 
 
 def _check(result: int) -> None:
+    if result == _STOPPED:
+        raise Stopped
     if result == _NO_MEMORY:
         raise MemoryError

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from tinybuddy.backend import Runner
 from tinybuddy.config import SampleConfig
 from tinybuddy.continuation import continue_ids
+from tinybuddy.errors import TinybuddyError
 from tinybuddy.evaluate.minimal_pairs import Pair
 from tinybuddy.scoring import log_likelihoods
 from tinybuddy.tokenizer import Codec
@@ -45,7 +47,16 @@ class Subject:
     def log_likelihoods(self, texts: Iterable[str]) -> NDArray[np.float64]:
         """Natural log-probability (texts,) of each text as the beginning of a story."""
         sequences = ([self.tokenizer.bos, *self.tokenizer.encode(text)] for text in texts)
-        return log_likelihoods(self.runner, self.context, sequences)
+        with self.named():
+            return log_likelihoods(self.runner, self.context, sequences)
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Say of an error that it is this model's."""
+        try:
+            yield
+        except TinybuddyError as error:
+            raise type(error)(f"{self.name}: {error}") from None
 
     def prefers(self, pairs: Sequence[Pair]) -> NDArray[np.float64]:
         """1 (pairs,) where the good texts are together likelier than the bad, 0.5 for a tie."""
@@ -99,9 +110,10 @@ class Subject:
             return len(codec.decode(ids[row])) - begun[row] < characters
 
         given = [tuple(row) for row in ids]
-        for row, new in continue_ids(
-            self.runner, self.context, given, characters, config, seeds, codec.eos, is_short
-        ):
-            ids[row] += new
+        with self.named():
+            for row, new in continue_ids(
+                self.runner, self.context, given, characters, config, seeds, codec.eos, is_short
+            ):
+                ids[row] += new
         texts = [codec.decode(row) for row in ids]
         return [text[start:][:characters] for text, start in zip(texts, begun, strict=True)]
