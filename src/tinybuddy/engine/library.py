@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -84,15 +85,24 @@ def run_stoppable(call: Callable[[], int], stop: ctypes.c_int32, operations: flo
         finally:
             done.set()
 
-    threading.Thread(target=work).start()
-    interrupt: BaseException | None = None
-    while not done.is_set():
-        try:
-            done.wait(0.1)  # Windows runs what Ctrl-C stands for between waits alone
-        except BaseException as error:
-            stop.value, interrupt = 1, error
-    if interrupt or errors:
-        raise interrupt or errors[0]
+    def wait() -> None:
+        while not done.wait(0.1):  # Windows runs what Ctrl-C stands for between waits alone
+            pass
+
+    worker = threading.Thread(target=work)
+    try:
+        worker.start()
+        wait()
+    except BaseException:
+        while not (stop.value and done.is_set()):
+            with contextlib.suppress(KeyboardInterrupt):
+                stop.value = 1
+                if worker.ident is None:  # it never began, or ends at its first look
+                    break
+                wait()
+        raise
+    if errors:
+        raise errors[0]
     return result[0]
 
 

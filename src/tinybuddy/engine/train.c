@@ -165,6 +165,8 @@ static void learn_part(void *context, size_t thread, size_t task) {
     struct tb_pass *p = pass_of(job, thread);
     float scale = (float)(1.0 / ((double)job->batch * (double)job->length));
     double loss = 0;
+    if (*job->stop)
+        return;
     memset(job->m->part[task], 0, job->m->layout.size * sizeof(float));
     size_t end = (task + 1) * job->batch / job->parts;
     for (size_t i = task * job->batch / job->parts; i < end && !*job->stop; i++) {

@@ -68,7 +68,8 @@ def gauge_bits_per_byte(
         lacks = "the training and validation stories: give them by --data"
         return Gauge("bits_per_byte", [], lacks)
     began = time.monotonic()
-    found = score(subject.runner, subject.tokenizer, subject.context, validation)
+    with subject.named():
+        found = score(subject.runner, subject.tokenizer, subject.context, validation)
     speed = found.tokens / (time.monotonic() - began)
     beside = {
         "equal_count": rivals.best(subject.parameters),
