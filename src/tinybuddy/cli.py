@@ -114,7 +114,9 @@ def _add_train(verbs: Any) -> None:
     verb.add_argument("--steps", type=int, metavar="N", help="optimizer steps")
     verb.add_argument("--threads", type=int, metavar="N", help="default: the recipe's, 1")
     verb.add_argument("--device", choices=("cpu", "cuda", "mps"), help="default: cpu")
-    verb.add_argument("--backend", choices=("engine", "torch"), help="default: engine")
+    verb.add_argument(
+        "--backend", choices=("engine", "torch"), help="default: engine, on a GPU torch"
+    )
     verb.add_argument(
         "--from", dest="from_model", metavar="MODEL", help="go on from a trained model"
     )

@@ -47,7 +47,7 @@ int main(int count, char **words) {
             if (tb_trainer_step(model, inputs, targets, batch, length, &settings, &stop, result) !=
                 TB_OK)
                 return 1;
-        if (tb_trainer_logits(model, inputs, batch, length, 0, &stop, logits) != TB_OK)
+        if (tb_trainer_logits(model, inputs, batch, length, &stop, logits) != TB_OK)
             return 1;
         for (int what = TB_WEIGHTS; what <= TB_GRADIENT; what++)
             if (tb_trainer_get(model, what, dense) != TB_OK)
