@@ -179,6 +179,7 @@ class Decoder:
 
             library = load()
         self.config = config
+        self._operations = 2 * config.parameters  # of a row; counting takes 2 us
         self._library = declare(library)
         self._lock = threading.Lock()
         self._shape = _Config(
@@ -352,7 +353,7 @@ class Decoder:
                 return result
 
         rows = min(steps, PROMPT_ROWS) * len(stories)
-        _check(run_stoppable(call, stop, 2 * self.config.parameters * rows))
+        _check(run_stoppable(call, stop, self._operations * rows))
         for story in stories:
             _check(story.native.result)
 
