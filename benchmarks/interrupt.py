@@ -27,8 +27,8 @@ from tinybuddy.engine.trainer import EngineTrainer
 BAR = 0.2
 CASES = {  # model, sequences in the batch
     "the card's shape": (ModelConfig(), 16000),
-    "1.4 million parameters": (ModelConfig(1024, 96, 384, 4, 4, 2, 128), 4000),
-    "a context of 512": (ModelConfig(1024, 256, 1024, 8, 4, 2, 512), 200),
+    "652,128 parameters": (ModelConfig(1024, 96, 384, 4, 4, 2, 128), 4000),
+    "8,130,816 parameters": (ModelConfig(1024, 256, 1024, 8, 4, 2, 512), 200),
 }
 
 
