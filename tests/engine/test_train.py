@@ -583,6 +583,31 @@ for number, shape in enumerate([(97, 20, 33, 3, 2, 2, 19), (1024, 48, 192, 1, 4,
             assert _relative(narrow[name], wide[name]) < 1e-4, name
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_fork_trains_on_though_the_threads_are_not_in_it() -> None:
+    code = """
+import os, sys, numpy as np
+from tinybuddy.backend import random_weights
+from tinybuddy.config import ModelConfig, TrainConfig
+from tinybuddy.engine.trainer import EngineTrainer
+config = ModelConfig(60, 16, 24, 1, 2, 1, 9)
+x, y = np.random.default_rng(0).integers(0, 60, (2, 8, 9))
+trainer = EngineTrainer(config, TrainConfig(threads=2), random_weights(config, 0, 0.02))
+trainer.step(x, y, 1e-3)
+child = os.fork()
+trainer.step(x, y, 1e-3)
+weights = trainer.weights()
+print(sum(float(np.abs(w).sum()) for w in weights.values()), flush=True)
+if child:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    ours, childs = done.stdout.split()
+    assert ours == childs
+
+
 def test_sanitizers_find_nothing(tmp_path: Path) -> None:
     """All the C code of training, under AddressSanitizer and UndefinedBehaviorSanitizer."""
     main, program = Path(__file__).with_name("train_main.c"), tmp_path / "train"

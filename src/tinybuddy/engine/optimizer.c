@@ -2,8 +2,6 @@
  * order, so that no number depends on which thread computed what. */
 #include "optimizer.h"
 
-#include "threads.h"
-
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,10 +19,11 @@ static void cut(void *context, const struct tb_place *m, enum tb_kind kind) {
     }
 }
 
-int tb_optimizer_make(struct tb_optimizer *o, const struct tb_layout *l, size_t threads,
-                      int with_muon) {
+int tb_optimizer_make(struct tb_optimizer *o, const struct tb_layout *l, struct tb_crew *crew,
+                      size_t threads, int with_muon) {
     memset(o, 0, sizeof *o);
     o->size = l->size;
+    o->crew = crew;
     o->threads = threads;
     tb_layout_visit(l, cut, o); /* counts */
     o->span = calloc(o->spans, sizeof *o->span);
@@ -69,7 +68,7 @@ static void gather(void *context, size_t thread, size_t task) {
 double tb_optimizer_gather(struct tb_optimizer *o, size_t parts, float *const *part) {
     struct gathering g = {o, parts, part};
     double squares = 0;
-    tb_spread(o->threads, o->spans, gather, &g);
+    tb_spread(o->crew, o->threads, o->spans, gather, &g);
     for (size_t i = 0; i < o->spans; i++)
         squares += o->squares[i];
     return sqrt(squares);
@@ -119,5 +118,5 @@ void tb_optimizer_step(struct tb_optimizer *o, const struct tb_settings *s, doub
     };
     struct stepping all = {o, plain, plain, muon, weights};
     all.decaying.keep = (float)(1 - s->learning_rate * s->weight_decay);
-    tb_spread(o->threads, o->muon.count + o->spans, step, &all);
+    tb_spread(o->crew, o->threads, o->muon.count + o->spans, step, &all);
 }

@@ -5,6 +5,7 @@
 
 #include "layout.h"
 #include "muon.h"
+#include "threads.h"
 
 /* A part of the weights that one task updates; a fixed part, whatever the number of threads. */
 struct tb_span {
@@ -14,6 +15,7 @@ struct tb_span {
 
 struct tb_optimizer {
     size_t size, spans, threads;
+    struct tb_crew *crew; /* the caller's */
     struct tb_span *span;
     double *squares;  /* (spans) of the gradient */
     float *gradient;  /* all of these are laid out as the weights */
@@ -29,8 +31,8 @@ struct tb_settings {
 };
 
 /* 0, or -1 without memory. */
-int tb_optimizer_make(struct tb_optimizer *o, const struct tb_layout *l, size_t threads,
-                      int with_muon);
+int tb_optimizer_make(struct tb_optimizer *o, const struct tb_layout *l, struct tb_crew *crew,
+                      size_t threads, int with_muon);
 void tb_optimizer_free(struct tb_optimizer *o);
 
 /* Sums the parts of the gradient, in their order, and returns its norm. */

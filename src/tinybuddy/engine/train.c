@@ -18,6 +18,7 @@ enum {
 struct tb_trainer {
     struct tb_layout layout;
     size_t threads;
+    struct tb_crew *crew;
     int muon;
     float *weights, *turned, *rope;
     int turned_is_old;
@@ -47,12 +48,13 @@ struct tb_trainer *tb_trainer_new(const struct tb_shape *shape, int32_t threads,
         return NULL;
     m->threads = threads < 1 ? 1 : threads < MOST_THREADS ? (size_t)threads : MOST_THREADS;
     m->muon = muon;
+    m->crew = tb_crew_new(m->threads);
     if (tb_layout_make(&m->layout, shape) == 0) {
         m->weights = calloc(m->layout.size, sizeof(float));
         m->turned = calloc(m->layout.turned_size, sizeof(float));
         m->rope = calloc((size_t)shape->context * m->layout.head, sizeof(float));
     }
-    if (!m->weights || !m->turned || !m->rope) {
+    if (!m->crew || !m->weights || !m->turned || !m->rope) {
         tb_trainer_free(m);
         return NULL;
     }
@@ -72,6 +74,7 @@ void tb_trainer_free(struct tb_trainer *m) {
     free(m->turned);
     free(m->rope);
     tb_layout_free(&m->layout);
+    tb_crew_free(m->crew);
     free(m);
 }
 
@@ -79,7 +82,7 @@ void tb_trainer_free(struct tb_trainer *m) {
 static int begin_learning(struct tb_trainer *m) {
     if (m->learns)
         return TB_OK;
-    if (tb_optimizer_make(&m->optimizer, &m->layout, m->threads, m->muon) != 0)
+    if (tb_optimizer_make(&m->optimizer, &m->layout, m->crew, m->threads, m->muon) != 0)
         return TB_NO_MEMORY;
     m->learns = 1;
     return TB_OK;
@@ -197,7 +200,7 @@ int tb_trainer_step(struct tb_trainer *m, const int32_t *inputs, const int32_t *
     struct job job = {.m = m, .weights = current(m), .inputs = inputs, .targets = targets,
                       .batch = (size_t)batch, .length = (size_t)length, .parts = parts,
                       .stop = stop};
-    tb_spread(threads, parts, learn_part, &job);
+    tb_spread(m->crew, threads, parts, learn_part, &job);
     if (*stop) /* the last look: from here on the step is done */
         return TB_STOPPED;
     double loss = 0;
@@ -246,7 +249,7 @@ static int each_sequence(struct tb_trainer *m, struct job *job,
         return TB_NO_MEMORY;
     job->m = m;
     job->weights = current(m);
-    tb_spread(threads, job->batch, work, job);
+    tb_spread(m->crew, threads, job->batch, work, job);
     return *job->stop ? TB_STOPPED : TB_OK;
 }
 
