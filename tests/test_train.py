@@ -395,6 +395,18 @@ def test_ctrl_c_at_an_evaluation_keeps_its_row(
     assert "due" not in read_record(again.path)
 
 
+def test_the_tokenizer_is_learned_from_all_parts_of_a_long_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    stories = [f"A tale of xyxy, number {n}." for n in range(300)]
+    stories += [f"Uvuv was here on day {n}." for n in range(300)]
+    path = tmp_path / "stories.jsonl"
+    path.write_text("\n".join(json.dumps(s) for s in stories), encoding="utf-8")
+    monkeypatch.setattr("tinybuddy.material.MAX_TRAINING_CHARACTERS", 4_000)
+    run = train(data=path, out=tmp_path / "run", watcher=Watcher(), **SMALL)
+    assert {"Ġxyxy", "Uvuv"} <= run.model.tokenizer.backend.get_vocab().keys()
+
+
 def test_ctrl_c_while_all_is_scored_loses_nothing(small_run: Run, story_file, tmp_path: Path):
     class Impatient(Notes):
         def working(self, what: str, done: int, _: int) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from tinybuddy.checkpoint import read_record, write_recipe
@@ -15,7 +17,12 @@ from tinybuddy.corpus.ranges import Unreachable
 from tinybuddy.disk import write_text
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.terminal import Watcher
-from tinybuddy.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from tinybuddy.tokenizer import (
+    MAX_TRAINING_CHARACTERS,
+    Tokenizer,
+    load_tokenizer,
+    train_tokenizer,
+)
 
 
 @dataclass(frozen=True)
@@ -68,11 +75,19 @@ def read_data(run: Path, recipe: Recipe, watcher: Watcher) -> tuple[Recipe, Corp
     return recipe, corpus, found
 
 
-def learn_tokenizer(run: Path, recipe: Recipe, corpus: Corpus, watcher: Watcher) -> Tokenizer:
-    """Learn the tokenizer of a run, once: a run that goes on reads what was learned."""
+def learn_tokenizer(
+    run: Path, recipe: Recipe, corpus: Corpus, found: Survey, watcher: Watcher
+) -> Tokenizer:
+    """Learn the tokenizer of a run, once: a run that goes on reads what was learned.
+
+    Where there is more text than it looks at, every second, third, ... story is taken, since the
+    beginning may be of one kind.
+    """
     path = run / "tokenizer.json"
     if not path.exists():
-        stories = _told(watcher, "learning the tokenizer", corpus.train(), 0)
+        every = math.ceil(found.bytes / MAX_TRAINING_CHARACTERS)
+        stories = _told(watcher, "learning the tokenizer", corpus.train(), found.stories)
+        stories = islice(stories, 0, None, max(1, every))
         size, kind = recipe.model.vocab_size, recipe.train.tokenizer
         write_text(path, train_tokenizer(stories, size, kind).to_json())
     return load_tokenizer(path)

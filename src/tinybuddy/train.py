@@ -184,7 +184,9 @@ def _work(run: Path, recipe: Recipe, watcher: Watcher) -> Run:
         start = Checkpoint(0, 0.0, 0.0, read_model(Path(recipe.train.from_model)), {})
     if start is not None and recipe.model != start.files.config:
         raise TinybuddyError(f"The checkpoint in {run} is not of its recipe.toml: put that back.")
-    tokenizer = start.files.tokenizer if start else learn_tokenizer(run, recipe, corpus, watcher)
+    tokenizer = (
+        start.files.tokenizer if start else learn_tokenizer(run, recipe, corpus, found, watcher)
+    )
     material = pack_stories(corpus, found, tokenizer, recipe, watcher)
     _record(run, recipe, material)
     watcher.note(

@@ -162,3 +162,16 @@ def test_folders(tmp_path: Path):
     )
     assert find_splits(tmp_path) == {"train": [train], "validation": [validation]}
     assert find_splits(train) == {"all": [train]}
+
+
+def test_folders_of_splits_are_read_together(tmp_path: Path):
+    for name in ("v1", "v2"):
+        (tmp_path / name).mkdir()
+    both = {
+        split: [_write(tmp_path / name / f"{split}.txt", STORIES) for name in ("v1", "v2")]
+        for split in ("train", "validation")
+    }
+    assert find_splits(tmp_path) == both
+    (tmp_path / "v2" / "validation.txt").unlink()
+    with pytest.raises(TinybuddyError, match="folders that each hold train"):
+        find_splits(tmp_path)

@@ -8,7 +8,8 @@
 ``.parquet``        One story a row, in the text column ``text`` (needs ``tinybuddy[parquet]``).
 ``.txt.gz`` ...     The first two, compressed with gzip.
 a folder            All such files in it, by name. Files called ``train.*`` and ``validation.*``
-                    are the two splits.
+                    are the two splits. Where it holds none, but folders that each hold these two,
+                    all of them.
 ==================  ==============================================================================
 """
 
@@ -50,24 +51,43 @@ def find_splits(path: Path) -> dict[str, list[Path]]:
     """
     try:
         if path.is_dir():
-            names = sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != ".")
-            files = [p for p in names if is_readable(p.name)]
+            files = _files_in(path)
+            if not files:
+                return _splits_of_folders(path)
         elif path.exists():
             files = [path]
         else:
             raise TinybuddyError(f"There is no file or folder {path}: check the spelling.")
     except OSError as error:
         raise TinybuddyError(f"Cannot read {path}: {error.strerror}.") from None
-    if not files:
-        raise TinybuddyError(
-            f"The folder {path} holds no text: put {', '.join(KINDS)} files in it."
-        )
+    return (_two_splits(files) if path.is_dir() else None) or {"all": files}
+
+
+def _files_in(folder: Path) -> list[Path]:
+    names = sorted(p for p in folder.iterdir() if p.is_file() and p.name[0] != ".")
+    return [p for p in names if is_readable(p.name)]
+
+
+def _two_splits(files: list[Path]) -> dict[str, list[Path]] | None:
+    """The splits that the files' names tell; None where they are not both told."""
     by_stem: dict[str, list[Path]] = {}
     for file in files:
         by_stem.setdefault(file.name.lower().split(".")[0], []).append(file)
-    if path.is_dir() and {"train", "validation"} <= by_stem.keys():
-        return {split: by_stem[split] for split in ("train", "validation")}
-    return {"all": files}
+    splits = ("train", "validation")
+    return {s: by_stem[s] for s in splits} if by_stem.keys() >= set(splits) else None
+
+
+def _splits_of_folders(path: Path) -> dict[str, list[Path]]:
+    """The splits of all folders in one that holds no text itself."""
+    folders = sorted(p for p in path.iterdir() if p.is_dir() and p.name[0] != ".")
+    found = [_two_splits(_files_in(folder)) for folder in folders]
+    both = [splits for splits in found if splits]
+    if not both or len(both) < len(found):
+        raise TinybuddyError(
+            f"The folder {path} holds no text: put {', '.join(KINDS)} files in it, or folders that "
+            "each hold train.* and validation.*."
+        )
+    return {split: [p for splits in both for p in splits[split]] for split in both[0]}
 
 
 def read_files(paths: Iterable[Path]) -> Iterator[str]:
