@@ -578,10 +578,16 @@ def test_a_damaged_checkpoint_is_one_sentence(story_file: Path, tmp_path: Path):
     _interrupted(story_file, tmp_path / "run", at=5)
     path = latest_checkpoint(tmp_path / "run") / "state.safetensors"
     state = safetensors.numpy.load_file(path)
-    counts = {"step": "5", "seconds": "1.0", "train_seconds": "0.5"}
+    counts = {"step": "5", "seconds": "1.0", "train_seconds": "0.5", "cpu_seconds": "2.5"}
     damages = [b"", b"\xff" * 50, safetensors.numpy.save(state)]
     damages += [safetensors.numpy.save(s, counts) for s in _damaged_states(state)]
-    for wrong in ({"step": "-5"}, {"step": "12"}, {"seconds": "nan"}, {"train_seconds": "-1"}):
+    for wrong in (
+        {"step": "-5"},
+        {"step": "12"},
+        {"seconds": "nan"},
+        {"train_seconds": "-1"},
+        {"cpu_seconds": "inf"},
+    ):
         damages.append(safetensors.numpy.save(state, counts | wrong))
     for damage in damages:
         path.write_bytes(damage)

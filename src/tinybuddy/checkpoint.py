@@ -37,6 +37,7 @@ from tinybuddy.errors import TinybuddyError
 from tinybuddy.modelfile import ModelFiles, latest_checkpoint, read_model, write_model
 
 RESULT = {"bits_per_byte", "validation_stories", "seconds", "tokens_per_second", "run"}
+COUNTS = ("step", "seconds", "train_seconds", "cpu_seconds")  # beside the optimizer's state
 KEPT = 2  # checkpoints; each is three times the size of the model
 MAX_METRICS_BYTES = 1_000_000_000
 
@@ -48,6 +49,7 @@ class Checkpoint:
     Attributes:
         step: optimizer steps done.
         seconds: spent on the run so far, and ``train_seconds`` of them on steps.
+        cpu_seconds: of all threads, on the run so far without its evaluations.
         files: the model.
         state: what the optimizer remembers.
     """
@@ -55,6 +57,7 @@ class Checkpoint:
     step: int
     seconds: float
     train_seconds: float
+    cpu_seconds: float
     files: ModelFiles
     state: State
 
@@ -155,7 +158,7 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
     try:
         shutil.rmtree(beside, ignore_errors=True)
         write_model(beside, checkpoint.files)
-        counts = {k: repr(getattr(checkpoint, k)) for k in ("step", "seconds", "train_seconds")}
+        counts = {name: repr(getattr(checkpoint, name)) for name in COUNTS}
         data = safetensors.numpy.save(checkpoint.state, metadata=counts)
         write_bytes(beside / "state.safetensors", data)
         sync_folder(beside)
@@ -191,13 +194,14 @@ def load_checkpoint(run: Path) -> Checkpoint | None:
         state = safetensors.numpy.load(read_bytes(path, most))
         with safetensors.safe_open(path, "numpy") as file:
             counts = file.metadata() or {}
-        step, seconds = int(counts["step"]), float(counts["seconds"])
-        train_seconds = float(counts["train_seconds"])
+        step = int(counts["step"])
+        seconds, train_seconds, cpu_seconds = (float(counts[name]) for name in COUNTS[1:])
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
         raise TinybuddyError(f"{path} is damaged: {error}.") from None
-    if step != int(folder.name) or not 0 <= train_seconds <= seconds < 1e12:
+    possible = 0 <= train_seconds <= seconds < 1e12 and 0 <= cpu_seconds < 1e15
+    if step != int(folder.name) or not possible:
         raise TinybuddyError(f"{path} is damaged: it is not of step {folder.name}.")
-    return Checkpoint(step, seconds, train_seconds, files, state)
+    return Checkpoint(step, seconds, train_seconds, cpu_seconds, files, state)
 
 
 def append_metrics(run: Path, row: dict[str, Any]) -> None:

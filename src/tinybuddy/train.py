@@ -176,12 +176,12 @@ def batch(tokens: Tokens, config: TrainConfig, context: int, step: int) -> tuple
 
 def _work(run: Path, recipe: Recipe, watcher: Watcher) -> Run:
     """Bring a run from wherever it stands to its end."""
-    started = time.monotonic()
+    started, cpu_started = time.monotonic(), time.process_time()
     clear(run)
     recipe, corpus, found = read_data(run, recipe, watcher)
     start = load_checkpoint(run)
     if start is None and recipe.train.from_model:
-        start = Checkpoint(0, 0.0, 0.0, read_model(Path(recipe.train.from_model)), {})
+        start = Checkpoint(0, 0.0, 0.0, 0.0, read_model(Path(recipe.train.from_model)), {})
     if start is not None and recipe.model != start.files.config:
         raise TinybuddyError(f"The checkpoint in {run} is not of its recipe.toml: put that back.")
     tokenizer = (
@@ -203,7 +203,7 @@ def _work(run: Path, recipe: Recipe, watcher: Watcher) -> Run:
     trainer = open_trainer(recipe.model, recipe.train, start.files.weights if start else None)
     if start and start.step:
         trainer.load_state(start.state)
-    return _Loop(run, recipe, material, trainer, watcher, start, started).go()
+    return _Loop(run, recipe, material, trainer, watcher, start, started, cpu_started).go()
 
 
 class _Loop:
@@ -218,12 +218,14 @@ class _Loop:
         watcher: Watcher,
         start: Checkpoint | None,
         started: float,
+        cpu_started: float,
     ) -> None:
         self.run, self.recipe, self.material = run, recipe, material
         self.trainer, self.watcher = trainer, watcher
         self.step = start.step if start else 0
         self.train_seconds = start.train_seconds if start else 0.0
         self.started = started - (start.seconds if start else 0.0)
+        self.cpu_started = cpu_started - (start.cpu_seconds if start else 0.0)
         self.context = recipe.model.max_position_embeddings
         self.losses: list[float] = []  # since the last evaluation
         self.saved, self.saved_step = time.monotonic(), self.step or None
@@ -269,7 +271,7 @@ class _Loop:
         self.watcher.stepped(self.step, config.steps, loss, self._tokens_per_second())
 
     def _evaluate(self) -> None:
-        config = self.recipe.train
+        config, began = self.recipe.train, time.process_time()
         loss = sum(self.losses) / len(self.losses)
         try:
             found = self._score(self.material.validation[: config.eval_stories])
@@ -295,6 +297,7 @@ class _Loop:
         append_metrics(self.run, row)
         write_text(self.run / "loss.svg", loss_chart(self.recipe, self.run, self.material.survey))
         self.watcher.evaluated(row, config.steps)
+        self.cpu_started += time.process_time() - began  # as if it had taken no time
 
     def _evaluate_again(self) -> None:
         """Make up for an evaluation that Ctrl-C ended."""
@@ -305,6 +308,7 @@ class _Loop:
 
     def _finish(self) -> Run:
         """Score all of the validation split, note facts of the text, and write the result."""
+        cpu_seconds = time.process_time() - self.cpu_started
         stories = self.material.validation
         total = len(stories)
         found = self._score(
@@ -317,6 +321,7 @@ class _Loop:
             "parameters": self.recipe.model.parameters,
             "seconds": time.monotonic() - self.started,
             "train_seconds": self.train_seconds,
+            "cpu_seconds": cpu_seconds,
             "tokens_per_second": self._tokens_per_second(),
             "steps": self.step,
             "seed": self.recipe.train.seed,
@@ -342,9 +347,15 @@ class _Loop:
         raise KeyboardInterrupt
 
     def _save(self) -> None:
-        seconds = time.monotonic() - self.started
-        files, state = self._files(), self.trainer.state()
-        save_checkpoint(self.run, Checkpoint(self.step, seconds, self.train_seconds, files, state))
+        checkpoint = Checkpoint(
+            self.step,
+            time.monotonic() - self.started,
+            self.train_seconds,
+            time.process_time() - self.cpu_started,
+            self._files(),
+            self.trainer.state(),
+        )
+        save_checkpoint(self.run, checkpoint)
         self.saved, self.saved_step = time.monotonic(), self.step
 
     def _files(self) -> ModelFiles:
