@@ -37,7 +37,7 @@ from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.modelfile import find_model, latest_checkpoint, weight_shapes
 from tinybuddy.terminal import Watcher
 from tinybuddy.tokenizer import encode_story
-from tinybuddy.train import Run, batch, plan, resume, train
+from tinybuddy.train import Run, plan, resume, train
 
 TOKENS = np.arange(1000, dtype=np.uint16)
 
@@ -52,27 +52,6 @@ class Notes(Watcher):
 
     def note(self, text: str) -> None:
         self.notes.append(text)
-
-
-def test_batches_are_crops_that_depend_on_seed_and_step_alone():
-    config = TrainConfig(batch_size=500)
-    inputs, targets = batch(TOKENS, config, 8, step=3)
-    assert inputs.shape == targets.shape == (500, 8)
-    assert (targets == inputs + 1).all()
-    assert inputs.min() == 0 or inputs.min() < 10
-    assert targets.max() > 990
-    again, _ = batch(TOKENS, config, 8, step=3)
-    other, _ = batch(TOKENS, config, 8, step=4)
-    seeded, _ = batch(TOKENS, TrainConfig(batch_size=500, seed=1), 8, step=3)
-    assert (again == inputs).all()
-    assert (other != inputs).any()
-    assert (seeded != inputs).any()
-
-
-def test_the_shortest_text_has_one_crop():
-    inputs, targets = batch(TOKENS[:9], TrainConfig(), 8, step=0)
-    assert (inputs == np.arange(8)).all()
-    assert targets[0, -1] == 8
 
 
 def test_steps_are_those_of_a_plain_loop():

@@ -172,6 +172,11 @@ class TrainConfig(_Checked):
     )
     steps: int = _setting(1000, "Optimizer steps.", 1, 100_000_000)
     batch_size: int = _setting(32, "Random crops of one context length a step.", 1, 65_536)
+    crops: str = _setting(
+        "anywhere",
+        "Where crops begin: anywhere, or so that they keep within one story.",
+        among=("anywhere", "stories"),
+    )
     optimizer: str = _setting(
         "adamw",
         "What learns the matrices within the blocks; AdamW learns the rest.",

@@ -16,9 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
-
-from tinybuddy.backend import Ids, Stopped, Trainer, check_backend, open_trainer
+from tinybuddy.backend import Stopped, Trainer, check_backend, open_trainer
+from tinybuddy.batches import Batches
 from tinybuddy.chart import Line, line_chart
 from tinybuddy.checkpoint import (
     Checkpoint,
@@ -35,10 +34,9 @@ from tinybuddy.checkpoint import (
     write_recipe,
     write_record,
 )
-from tinybuddy.config import ModelConfig, Recipe, TrainConfig, load_recipe
+from tinybuddy.config import ModelConfig, Recipe, load_recipe
 from tinybuddy.corpus import Survey, keep_input
 from tinybuddy.corpus.facts import derive, write_facts
-from tinybuddy.corpus.packed import Tokens
 from tinybuddy.disk import write_text
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.generate import Model, load
@@ -163,17 +161,6 @@ def plan(recipe: str | Path | Recipe, settings: Mapping[str, Any]) -> Recipe:
     return recipe.with_settings({"data": _absolute(recipe.train.data)})
 
 
-def batch(tokens: Tokens, config: TrainConfig, context: int, step: int) -> tuple[Ids, Ids]:
-    """Random crops for one step: inputs and targets, each (batch_size, context).
-
-    A function of seed and step alone, so a resumed run sees what it would have seen.
-    """
-    random = np.random.Generator(np.random.PCG64([config.seed, step]))
-    starts = random.integers(0, len(tokens) - context, size=(config.batch_size, 1))
-    crops = tokens[starts + np.arange(context + 1)].astype(np.int64)
-    return crops[:, :-1], crops[:, 1:]
-
-
 def _work(run: Path, recipe: Recipe, watcher: Watcher) -> Run:
     """Bring a run from wherever it stands to its end."""
     started, cpu_started = time.monotonic(), time.process_time()
@@ -227,6 +214,7 @@ class _Loop:
         self.started = started - (start.seconds if start else 0.0)
         self.cpu_started = cpu_started - (start.cpu_seconds if start else 0.0)
         self.context = recipe.model.max_position_embeddings
+        self.batches = Batches(material.tokens, recipe.train, self.context)
         self.losses: list[float] = []  # since the last evaluation
         self.saved, self.saved_step = time.monotonic(), self.step or None
 
@@ -255,7 +243,7 @@ class _Loop:
     def _learn(self) -> None:
         began = time.perf_counter()
         config = self.recipe.train
-        inputs, targets = batch(self.material.tokens, config, self.context, self.step)
+        inputs, targets = self.batches(self.step)
         loss, norm = self.trainer.step(
             inputs, targets, config.rate(self.step), config.matrix_rate(self.step)
         )
