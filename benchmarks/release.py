@@ -1,8 +1,9 @@
 """Make a released model of a run, with the figures of its card: package data in `tinybuddy/models`.
 
-    python benchmarks/release.py NAME RUN [RUN ...]
+    python benchmarks/release.py NAME DATA RUN [RUN ...] [--made-by COMMAND]
 
 The first run becomes the model; the others are the same recipe with other seeds, for the spread.
+DATA is a folder of TinyStories: its validation split is scored, and takes the scorecard.
 """
 
 from __future__ import annotations
@@ -13,46 +14,70 @@ import statistics
 from pathlib import Path
 
 from card_figures import figures
+from reproduce import bits_per_byte
 
+import tinybuddy
 from tinybuddy.checkpoint import read_record
+from tinybuddy.corpus import open_corpus
+from tinybuddy.evaluate.scorecard import Scorecard
+from tinybuddy.evaluate.wording import LABELS, MARKS, bound_of, interval_of, verdict_of, written
 from tinybuddy.export.hub import write_release
 from tinybuddy.modelfile import RELEASED, find_model, read_model
 from tinybuddy.record import facts_beside, training_of
+
+
+def spread(runs: list[Path], data: Path) -> str:
+    """All seeds on one validation split, as a line."""
+    stories = open_corpus(str(data)).validation()
+    seeds = [read_record(run)["result"]["seed"] for run in runs]
+    scores = [bits_per_byte(run, stories) for run in runs]
+    each = ", ".join(f"seed {s}: {b:.3f}" for s, b in zip(seeds, scores, strict=True))
+    if len(scores) == 1:
+        return f"{scores[0]:.3f} bits per byte on {len(stories):,} stories ({each})"
+    return (
+        f"{statistics.mean(scores):.3f} bits per byte on average over {len(scores)} seeds on "
+        f"{len(stories):,} stories, standard deviation {statistics.stdev(scores):.3f} "
+        f"({each}); this is seed {seeds[0]}"
+    )
+
+
+def scorecard(card: Scorecard) -> list[str]:
+    """The verdict, and each figure with its 95 % interval and what it must reach."""
+    lines = [verdict_of(card)]
+    for name, figure in card.figures().items():
+        bound = f", must be {bound_of(figure)}: {MARKS[figure.passed]}" if figure.limit else ""
+        value = written(name, figure.value)
+        lines.append(f"{LABELS[name]}: {value} ({interval_of(figure)}){bound}")
+    return lines
 
 
 def main() -> None:
     """Write the directory anew."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name")
+    parser.add_argument("data", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--made-by", default="make reproduce DATA=tinystories/v1")
     options = parser.parse_args()
     source = find_model(options.runs[0])
-    training = training_of(source)
-    results = [read_record(run)["result"] for run in options.runs]
-    scores = [result["bits_per_byte"] for result in results]
-    seeds = ", ".join(
-        f"seed {result['seed']}: {score:.3f}" for result, score in zip(results, scores, strict=True)
-    )
-    training |= {
+    text = "/".join(options.data.parts[-2:])
+    out = RELEASED / options.name
+    training = training_of(source) | {
         "name": options.name,
         "measured": [
-            {
-                "command": "make reproduce DATA=tinystories/v1",
-                "lines": [
-                    f"{statistics.mean(scores):.3f} bits per byte on average over "
-                    f"{len(scores)} seeds, standard deviation {statistics.stdev(scores):.3f} "
-                    f"({seeds}); this is seed {results[0]['seed']}"
-                ],
-            },
+            {"command": options.made_by, "lines": [spread(options.runs, options.data)]},
             {
                 "command": f"python benchmarks/card_figures.py {options.name}",
                 "lines": figures(str(options.runs[0])),
             },
         ],
     }
-    out = RELEASED / options.name
     shutil.rmtree(out, ignore_errors=True)
     write_release(read_model(source), training, facts_beside(source), out)
+    (card,) = tinybuddy.evaluate(out, data=options.data).scorecards
+    asked = f"tinybuddy evaluate {options.name} --data {text}"
+    training["measured"].append({"command": asked, "lines": scorecard(card)})
+    write_release(read_model(out), training, None, out)  # the facts are there
     print(out)
 
 

@@ -56,6 +56,13 @@ def record(recipe: str, runs: list[tinybuddy.Run], scores: list[float], scored: 
     }
 
 
+def bits_per_byte(model: Path, stories: list[str]) -> float:
+    """What a model or a run scores on stories."""
+    loaded = tinybuddy.load(model)
+    context = loaded.config.max_position_embeddings
+    return score(loaded.runner, loaded.tokenizer, context, stories).bits_per_byte
+
+
 def main() -> None:
     """Print a line a seed, the mean and the spread."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -76,9 +83,7 @@ def main() -> None:
         runs.append(run)
         count, found = run.result["validation_stories"], run.result["bits_per_byte"]
         if stories:
-            model, count = run.model, len(stories)
-            context = model.config.max_position_embeddings
-            found = score(model.runner, model.tokenizer, context, stories).bits_per_byte
+            count, found = len(stories), bits_per_byte(run.path, stories)
         scores.append(found)
         print(
             f"seed {seed}: {found:.4f} bits per byte on {count:,} stories, "
