@@ -380,6 +380,7 @@ def _add_corpus(verbs: Any) -> None:
     verb.add_argument(
         "-o", "--out", metavar="FILE", help="write the stories to FILE (.txt, .jsonl)"
     )
+    verb.add_argument("--force", action="store_true", help="replace FILE if it is there")
 
 
 def _corpus(options: argparse.Namespace) -> None:
@@ -391,7 +392,7 @@ def _corpus(options: argparse.Namespace) -> None:
     def on_story(number: int) -> None:
         watcher.working("reading the stories", number, 0)
 
-    facts = overview(options.data, options.stories, options.out, on_story)
+    facts = overview(options.data, options.stories, options.out, on_story, force=options.force)
     if options.json:
         _print_json(facts)
         return

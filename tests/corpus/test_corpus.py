@@ -129,6 +129,20 @@ def test_an_unknown_kind_of_output_is_refused(tmp_path: Path):
         overview("tales", 50, str(tmp_path / "out.doc"))
 
 
+def test_what_is_there_stays_unless_forced(tmp_path: Path):
+    out = tmp_path / "out.txt"
+    out.write_text("mine", encoding="utf-8")
+    with pytest.raises(TinybuddyError, match=r"out\.txt is there already: .*--force"):
+        overview("tales", 50, str(out))
+    assert out.read_text("utf-8") == "mine"
+    overview("tales", 50, str(out), force=True)
+    written = out.read_bytes()
+    for data in (out, tmp_path):
+        with pytest.raises(TinybuddyError, match="is what is read"):
+            overview(str(data), 0, str(tmp_path / "." / "out.txt"), force=True)
+    assert out.read_bytes() == written
+
+
 def test_tinystories(tinystories: Path):
     _, found = survey(open_corpus(str(tinystories), stories=5000))
     assert (found.stories, found.validation_stories, found.duplicates) == (5000, 759, 0)
