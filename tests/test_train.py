@@ -373,6 +373,37 @@ def _interrupted(story_file: Path, out: Path, at: int) -> None:
         train(data=story_file, out=out, watcher=Impatient(), **SMALL)
 
 
+def test_without_latest_it_goes_on_from_the_newest(small_run: Run, story_file, tmp_path: Path):
+    run = tmp_path / "run"
+    _interrupted(story_file, run, at=9)
+    (run / "latest").unlink()
+    assert find_model(run).name == "000009"
+    assert load_checkpoint(run).step == 9  # type: ignore[union-attr]
+    steps = []
+
+    class Steps(Watcher):
+        def stepped(self, step: int, *_: object) -> None:
+            steps.append(step)
+
+    again = resume(run, Steps())
+    assert steps == [10, 11, 12]
+    assert [row["step"] for row in again.metrics] == [4, 8, 12]
+    assert (run / "latest").read_text() == "000012\n"
+    assert _sha256(run) == _sha256(small_run.path)
+
+
+def test_a_checkpoint_that_latest_does_not_name_yet_stays(small_run: Run, tmp_path: Path):
+    checkpoint = load_checkpoint(small_run.path)
+    assert checkpoint is not None
+    save_checkpoint(tmp_path, checkpoint)
+    state = tmp_path / "checkpoints" / "000012" / "state.safetensors"
+    before = state.stat().st_ino, state.stat().st_mtime_ns
+    (tmp_path / "latest").unlink()
+    save_checkpoint(tmp_path, checkpoint)
+    assert (state.stat().st_ino, state.stat().st_mtime_ns) == before
+    assert (tmp_path / "latest").read_text() == "000012\n"
+
+
 def test_data_that_changed_is_noticed(story_file: Path, tmp_path: Path):
     data = tmp_path / "data.txt"
     data.write_bytes(story_file.read_bytes())

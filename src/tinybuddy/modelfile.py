@@ -156,7 +156,7 @@ def find_model(name: str | Path) -> Path:
     path = Path(name)
     if (path / "config.json").is_file():
         return path
-    if (path / "latest").is_file():
+    if has_checkpoint(path):
         return latest_checkpoint(path)
     if str(name) in released_names():
         return RELEASED / str(name)
@@ -171,12 +171,31 @@ def released_names() -> list[str]:
     return sorted(p.name for p in RELEASED.iterdir() if p.is_dir())
 
 
+def has_checkpoint(run: Path) -> bool:
+    """Whether a run came so far."""
+    return (run / "latest").exists() or bool(checkpoints(run))
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """Model directories of a run by their steps; each is whole, as it got its name last."""
+    folders = run.glob("checkpoints/*")
+    return sorted((p for p in folders if p.name.isascii() and p.name.isdigit()), key=_step)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name)
+
+
 def latest_checkpoint(run: Path) -> Path:
-    """Return the model directory that a run's ``latest`` names.
+    """Return the model directory that a run's ``latest`` names, or without it the newest.
 
     Raises:
-        TinybuddyError: if it names none.
+        TinybuddyError: if it names none, or there is none.
     """
+    if not (run / "latest").exists():
+        if not (folders := checkpoints(run)):
+            raise TinybuddyError(f"There is no checkpoint in {run}: train the model anew.")
+        return folders[-1]
     name = read_text(run / "latest", 100).strip()
     if not (name.isascii() and name.isdigit()):
         raise TinybuddyError(f"{run / 'latest'} names no checkpoint: write its number there.")
