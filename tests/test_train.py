@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +21,7 @@ import pytest
 import safetensors.numpy
 import torch
 
+import tinybuddy
 from tests.conftest import SMALL, Cli, set_options
 from tinybuddy.backend import Trainer, open_trainer
 from tinybuddy.checkpoint import (
@@ -626,6 +629,28 @@ def test_a_damaged_checkpoint_is_one_sentence(story_file: Path, tmp_path: Path):
             resume(tmp_path / "run", Watcher())
     path.write_bytes(safetensors.numpy.save(state, counts))
     assert resume(tmp_path / "run", Watcher()).result["steps"] == 12
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "state.safetensors", "config.json", ""])
+def test_a_damaged_checkpoint_says_which_one_may_serve(story_file, tmp_path: Path, name: str):
+    run = tmp_path / "run"
+    _interrupted(story_file, run, at=9)
+    path = latest_checkpoint(run) / name
+    if name:
+        path.write_bytes(path.read_bytes()[:100])
+    else:
+        shutil.rmtree(path)
+    says = f"before it, write 000008 into {run / 'latest'}"
+    with pytest.raises(TinybuddyError, match=re.escape(says)):
+        resume(run, Watcher())
+    if name != "state.safetensors":
+        with pytest.raises(TinybuddyError, match=re.escape(says)):
+            tinybuddy.load(run)
+    (run / "latest").write_text("000008")
+    assert resume(run, Watcher()).result["steps"] == 12
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(TinybuddyError, match="No checkpoint before it is there"):
+        load_checkpoint(run)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ from tinybuddy.modelfile import (
     has_checkpoint,
     latest_checkpoint,
     read_model,
+    way_back,
     write_model,
 )
 
@@ -190,12 +191,17 @@ def load_checkpoint(run: Path) -> Checkpoint | None:
     """Read the latest checkpoint; None where the run did not come so far.
 
     Raises:
-        TinybuddyError: if it is damaged.
+        TinybuddyError: if it is damaged; it says which one may serve instead.
     """
     if not has_checkpoint(run):
         return None
     folder = latest_checkpoint(run)
     files = read_model(folder)
+    with way_back(folder):
+        return _read_state(folder, files)
+
+
+def _read_state(folder: Path, files: ModelFiles) -> Checkpoint:
     path = folder / "state.safetensors"
     # AdamW keeps two numbers for each weight, and one for each tensor.
     most = 12 * files.config.parameters + 1_000_000

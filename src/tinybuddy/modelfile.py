@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -124,8 +125,33 @@ def read_model(folder: Path) -> ModelFiles:
     """Read and check a model directory.
 
     Raises:
-        TinybuddyError: if a file is missing or damaged, or the files do not go together.
+        TinybuddyError: if a file is missing or damaged, or the files do not go together; for the
+            latest checkpoint of a run it says which one may serve instead.
     """
+    with way_back(folder):
+        return _read_model(folder)
+
+
+@contextmanager
+def way_back(folder: Path) -> Iterator[None]:
+    """Add to what is wrong with the latest checkpoint of a run how to go on without it."""
+    try:
+        yield
+    except TinybuddyError as error:
+        run = folder.parent.parent
+        is_of_run = folder.parent.name == "checkpoints" and has_checkpoint(run)
+        if not is_of_run or latest_checkpoint(run) != folder:
+            raise
+        older = [path.name for path in checkpoints(run) if _step(path) < _step(folder)]
+        advice = (
+            f"To go on from the checkpoint before it, write {older[-1]} into {run / 'latest'}."
+            if older
+            else "No checkpoint before it is there: train the model anew."
+        )
+        raise TinybuddyError(f"{error} {advice}") from None
+
+
+def _read_model(folder: Path) -> ModelFiles:
     values = _read_json(folder / "config.json")
     config = _parse_config(values, folder / "config.json")
     tokenizer = load_tokenizer(folder / "tokenizer.json")
