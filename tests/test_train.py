@@ -165,6 +165,15 @@ def test_resume_of_a_finished_run_changes_nothing(small_run: Run):
     assert _sha256(small_run.path) == before
 
 
+def test_resume_of_a_run_that_was_moved_tells_where_it_is(small_run: Run, tmp_path: Path, cli: Cli):
+    shutil.copytree(small_run.path, tmp_path / "moved")
+    result = json.loads(cli("resume", "moved", "--json").stdout)
+    assert result["run"] == "moved"
+    assert result["model"] == str(Path("moved", "checkpoints", "000012"))
+    assert result["seconds"] == small_run.result["seconds"]
+    assert "tinybuddy generate --model moved\n" in cli("resume", "moved").stdout
+
+
 def _start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "tinybuddy", *arguments],
