@@ -353,7 +353,7 @@ def _add_info(verbs: Any) -> None:
         "subject",
         nargs="?",
         default="card",
-        metavar="MODEL|RECIPE|config.json",
+        metavar="MODEL|RECIPE|config.json|FILE.bin",
         help="default: card",
     )
 

@@ -186,6 +186,11 @@ def find_model(name: str | Path) -> Path:
         return latest_checkpoint(path)
     if str(name) in released_names():
         return RELEASED / str(name)
+    if path.suffix == ".bin" and path.is_file():
+        raise TinybuddyError(
+            f"{name} is a .bin of llama2.c, which can be told and evaluated, but not exported or "
+            "trained on: give a folder with a config.json, or a run of tinybuddy train."
+        )
     raise TinybuddyError(
         f"There is no model {name}: give a folder with a config.json, a run of tinybuddy train, or "
         f"{' or '.join(released_names())}."
