@@ -91,6 +91,14 @@ def test_too_few_stories(tmp_path: Path, text: str, says: str):
         survey(open_corpus(str(path)))
 
 
+def test_too_few_stories_are_blamed_on_the_limit_where_it_is_the_cause():
+    with pytest.raises(UsageError, match="--stories 1 leaves no story of a list to score"):
+        survey(_corpus(["a", "a", "b"], limit=1))
+    with pytest.raises(TinybuddyError, match="holds 1 stories to train on"):
+        survey(_corpus(["a", "a"], limit=1))
+    assert survey(_corpus(["a", "a", "b"], limit=2))[1].validation_stories == 1
+
+
 def test_standard_input_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     stdin = io.TextIOWrapper(io.BytesIO("Öne.<|endoftext|>Two.<|endoftext|>Three.".encode()))
     monkeypatch.setattr("sys.stdin", stdin)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tinybuddy.corpus.files import find_splits, is_readable, parse_blocks, read_file, read_files
 from tinybuddy.disk import replacing
-from tinybuddy.errors import TinybuddyError
+from tinybuddy.errors import TinybuddyError, UsageError
 
 VALIDATION_SHARE = 0.05
 MOST_VALIDATION = 2_000  # stories kept for scoring; those beyond it are not trained on either
@@ -142,6 +142,7 @@ def survey(corpus: Corpus, on_story: Callable[[int], None] | None = None) -> tup
         on_story: called with the number of stories read so far.
 
     Raises:
+        UsageError: if its limit leaves a single story of several.
         TinybuddyError: if it has no text, or a single story, which cannot be split.
     """
     total = hashlib.sha256()
@@ -162,6 +163,11 @@ def survey(corpus: Corpus, on_story: Callable[[int], None] | None = None) -> tup
         raw = replace(corpus, clean=False).labelled()
         digests = (hashlib.blake2b(s.encode("utf-8"), digest_size=8).digest() for _, s in raw)
         return survey(replace(corpus, held=frozenset([min(digests)])))
+    if counts["train"] == corpus.limit and not counts["validation"] and _holds_two(corpus):
+        raise UsageError(
+            f"--stories {corpus.limit} leaves no story of {corpus.source} to score: give --stories "
+            "2 or more, or 0 for all."
+        )
     if not counts["validation"] or not counts["train"]:
         raise TinybuddyError(
             f"{corpus.source} holds {counts['train']} stories to train on and "
@@ -177,6 +183,13 @@ def survey(corpus: Corpus, on_story: Callable[[int], None] | None = None) -> tup
         sha256=total.hexdigest(),
     )
     return corpus, found
+
+
+def _holds_two(corpus: Corpus) -> bool:
+    """Whether there are two stories to be split, were it not for the limit."""
+    everything = replace(corpus, limit=0).labelled()
+    different = (story for split, story in everything if split != "duplicate")
+    return "all" in corpus.readers and len(list(islice(different, 2))) == 2
 
 
 def cache_folder() -> Path:
