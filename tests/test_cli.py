@@ -159,6 +159,7 @@ def test_corpus_tells_what_it_understood(cli: Cli, story_file: Path, tmp_path: P
         ("generate --model nowhere", 1, "no model nowhere"),
         ("generate --model nowhere --temperature -1", 2, "temperature must lie between"),
         ("generate --model nowhere --n 0", 2, "--n must be 1 or more"),
+        (f"generate --model nowhere --n {2**63 + 1}", 2, "--n must be 2^63 or less"),
         ("generate --model nowhere --seed 9223372036854775807 --n 2", 2, "--seed must lie"),
         ("corpus tales --stories -5", 2, "--stories must be 0"),
         (f"train --set steps={'9' * 5000}", 2, "steps must be a whole number"),

@@ -196,6 +196,10 @@ def _generate(options: argparse.Namespace) -> None:
 
     if options.n < 1:
         raise UsageError(f"--n must be 1 or more, not {options.n}.")
+    if options.n > 2**63:
+        raise UsageError(
+            f"--n must be 2^63 or less, as each story has a seed of its own, not {options.n}."
+        )
     if not 0 <= options.seed <= 2**63 - options.n:
         raise UsageError(f"--seed must lie between 0 and 2^63 - N, not {options.seed}.")
     names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
