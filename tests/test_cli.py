@@ -98,6 +98,35 @@ def test_generate_tells_a_story(cli: Cli, small_run: Run):
     assert plain.endswith(told.stdout)
 
 
+INTERRUPTED = """
+import signal, sys
+from tinybuddy.cli import main
+from tinybuddy.generate import Model
+
+stream, calls = Model.stream, []
+
+def interrupted(*arguments, **options):
+    calls.append(1)
+    if len(calls) == 3:
+        signal.raise_signal(signal.SIGINT)
+    return stream(*arguments, **options)
+
+Model.stream = interrupted
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_ctrl_c_keeps_the_stories_that_are_told(small_run: Run):
+    arguments = ["generate", "The fox", "--model", str(small_run.path), "--n", "9", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, *arguments], capture_output=True, encoding="utf-8"
+    )
+    assert done.returncode == 130
+    assert done.stderr == "tinybuddy: stopped.\n"
+    stories = _last_json(done.stdout)["stories"]
+    assert [s["seed"] for s in stories] == [0, 1]  # type: ignore[attr-defined]
+
+
 def test_it_says_once_and_afterwards_that_it_slid(cli: Cli, small_run: Run):
     prompt = "The fox ran. " * 20
     told = cli("generate", prompt, "--model", small_run.path, "--n", "2", "--max-new-tokens", "3")

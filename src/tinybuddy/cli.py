@@ -213,26 +213,34 @@ def _generate(options: argparse.Namespace) -> None:
     model.on_note = notes.append
     if options.max_new_tokens is not None:
         settings["max_new_tokens"] = options.max_new_tokens
-    stories = []
-    for number in range(options.n):
-        pieces = model.stream(
-            prompt,
-            seed=options.seed + number,
-            stop=options.stop,
-            **settings,
-        )
+    stories: list[dict[str, Any]] = []
+
+    def print_stories() -> None:
         if options.json:
-            stories.append({"seed": options.seed + number, "text": "".join(pieces)})
-            continue
-        if number:
-            print("\n" + "-" * 20 + "\n")
-        for piece in pieces:
-            print(piece, end="", flush=True)
-        print()
+            _print_json({"model": str(options.model), "prompt": prompt, "stories": stories})
+
+    try:
+        for number in range(options.n):
+            pieces = model.stream(
+                prompt,
+                seed=options.seed + number,
+                stop=options.stop,
+                **settings,
+            )
+            if options.json:
+                stories.append({"seed": options.seed + number, "text": "".join(pieces)})
+                continue
+            if number:
+                print("\n" + "-" * 20 + "\n")
+            for piece in pieces:
+                print(piece, end="", flush=True)
+            print()
+    except KeyboardInterrupt:
+        print_stories()  # those that are told to their end
+        raise
     for note in dict.fromkeys(notes):
         print(note, file=sys.stderr)
-    if options.json:
-        _print_json({"model": str(options.model), "prompt": prompt, "stories": stories})
+    print_stories()
 
 
 def _read_prompt(prompt: str | None) -> str:
