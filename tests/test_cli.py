@@ -81,6 +81,15 @@ def test_train_reads_standard_input(cli: Cli, story_file: Path, tmp_path: Path):
     assert "bits per byte" in done.stdout
 
 
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_standard_input_without_text_is_named_as_such(cli: Cli, tmp_path: Path, text: str):
+    for verb in (["train", "--data", "-", "--out", "run"], ["corpus", "-"]):
+        done = cli(*verb, input=text)
+        assert done.returncode == 1
+        assert done.stderr == "tinybuddy: Standard input holds no text: give it some stories.\n"
+    assert not (tmp_path / "run" / "recipe.toml").exists()  # the command may be given again
+
+
 def test_generate_tells_a_story(cli: Cli, small_run: Run):
     model = ["--model", small_run.path, "--max-new-tokens", "15"]
     told = cli("generate", "Café 日本", *model, "--seed", "4")

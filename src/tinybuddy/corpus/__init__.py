@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,14 @@ from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
-from tinybuddy.corpus.files import find_splits, is_readable, parse_blocks, read_file, read_files
+from tinybuddy.corpus.files import (
+    BLOCK_BYTES,
+    find_splits,
+    is_readable,
+    parse_blocks,
+    read_file,
+    read_files,
+)
 from tinybuddy.disk import replacing
 from tinybuddy.errors import TinybuddyError, UsageError
 
@@ -260,7 +266,12 @@ def keep_input(path: Path) -> None:
     """Keep standard input as a file, so that it can be read again; all of it or nothing.
 
     Raises:
-        TinybuddyError: if it cannot be written.
+        TinybuddyError: if it holds no text, or cannot be written.
     """
+    holds_text = False
     with replacing(path) as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
+        while block := sys.stdin.buffer.read(BLOCK_BYTES):
+            file.write(block)
+            holds_text = holds_text or not block.isspace()
+        if not holds_text:
+            raise TinybuddyError("Standard input holds no text: give it some stories.")
