@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import SMALL, Cli, set_options
+from tinybuddy.modelfile import find_model, read_model, released_names
 from tinybuddy.train import Run
 
 
@@ -26,6 +28,15 @@ def test_help_names_every_verb(cli: Cli):
     )
     assert cli().stdout == done.stdout
     assert cli("--version").stdout.startswith("tinybuddy ")
+
+
+def test_help_names_the_defaults_of_sampling(cli: Cli):
+    shown = " ".join(cli("generate", "--help").stdout.split())
+    for name in released_names():
+        sample = read_model(find_model(name)).sample
+        for key, value in asdict(sample).items():
+            option = shown.split(f" --{key.replace('_', '-')} ")[-1]
+            assert f"default: the model's, {value:g} if released" in option.split(" --")[0]
 
 
 @pytest.mark.parametrize("code", ["import tinybuddy", "import tinybuddy.cli"])
