@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# pip installs the package without the engine where none can be compiled, and is quiet about it.
+CHECK_ENGINE := $(BIN)/python -c "import sys, tinybuddy.engine.library as engine; \
+	engine.used_kernels() or sys.exit('The engine was not built or does not load: install a C \
+	compiler, gcc or clang, and make this again.')"
 
 .PHONY: help story test check reproduce bench clean
 help:  ## list what can be made
@@ -41,11 +45,13 @@ $(VENV)/story: pyproject.toml constraints.txt
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) ..."
 	@$(INSTALL) -c constraints.txt -e .
+	@$(CHECK_ENGINE)
 	@touch $@
 
 $(VENV)/test: pyproject.toml constraints.txt tests/transformers4.txt
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) ..."
 	@$(INSTALL) -c constraints.txt -e '.[dev]'
+	@$(CHECK_ENGINE)
 	@$(INSTALL) --no-deps --upgrade --target $(VENV)/transformers4 -r tests/transformers4.txt
 	@touch $@ $(VENV)/story

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tinybuddy.cli import build_parser
 from tinybuddy.config import ModelConfig, SampleConfig, TrainConfig, recipe_names
+from tinybuddy.engine.library import KERNELS
 
 HERE = Path(__file__).parent
 WARNING = "<!-- Written by docs/generate.py: change the code, not this file. -->\n"
@@ -31,7 +32,9 @@ def cli_page() -> str:
         "Progress and talk go to standard error, results to standard output; `--json` prints one "
         "JSON object as the last line of standard output. Exit codes: 0 done, 1 could not, 2 wrong "
         "usage, 130 stopped by Ctrl-C.\n",
-        "`TINYBUDDY_CACHE` names the folder for downloads and packed tokens. `HF_ENDPOINT`, "
+        "`TINYBUDDY_CACHE` names the folder for downloads and packed tokens. "
+        f"`TINYBUDDY_KERNELS` names the engine's kernels ({', '.join(f'`{k}`' for k in KERNELS)}); "
+        "else the fastest that the processor runs are used. `HF_ENDPOINT`, "
         "`HF_TOKEN` and `HF_HUB_OFFLINE` work as for every tool of the hub.\n",
     ]
     return "\n".join(parts)

@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import SMALL, Cli, set_options
+from tinybuddy.modelfile import find_model, read_model, released_names
 from tinybuddy.train import Run
 
 
@@ -26,6 +28,15 @@ def test_help_names_every_verb(cli: Cli):
     )
     assert cli().stdout == done.stdout
     assert cli("--version").stdout.startswith("tinybuddy ")
+
+
+def test_help_names_the_defaults_of_sampling(cli: Cli):
+    shown = " ".join(cli("generate", "--help").stdout.split())
+    for name in released_names():
+        sample = read_model(find_model(name)).sample
+        for key, value in asdict(sample).items():
+            option = shown.split(f" --{key.replace('_', '-')} ")[-1]
+            assert f"default: the model's, {value:g} if released" in option.split(" --")[0]
 
 
 @pytest.mark.parametrize("code", ["import tinybuddy", "import tinybuddy.cli"])
@@ -81,6 +92,15 @@ def test_train_reads_standard_input(cli: Cli, story_file: Path, tmp_path: Path):
     assert "bits per byte" in done.stdout
 
 
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_standard_input_without_text_is_named_as_such(cli: Cli, tmp_path: Path, text: str):
+    for verb in (["train", "--data", "-", "--out", "run"], ["corpus", "-"]):
+        done = cli(*verb, input=text)
+        assert done.returncode == 1
+        assert done.stderr == "tinybuddy: Standard input holds no text: give it some stories.\n"
+    assert not (tmp_path / "run" / "recipe.toml").exists()  # the command may be given again
+
+
 def test_generate_tells_a_story(cli: Cli, small_run: Run):
     model = ["--model", small_run.path, "--max-new-tokens", "15"]
     told = cli("generate", "Café 日本", *model, "--seed", "4")
@@ -96,6 +116,35 @@ def test_generate_tells_a_story(cli: Cli, small_run: Run):
     plain = cli("generate", "Café 日本", *model, "--seed", "3", "--n", "2").stdout
     assert plain.count("-" * 20) == 1
     assert plain.endswith(told.stdout)
+
+
+INTERRUPTED = """
+import signal, sys
+from tinybuddy.cli import main
+from tinybuddy.generate import Model
+
+stream, calls = Model.stream, []
+
+def interrupted(*arguments, **options):
+    calls.append(1)
+    if len(calls) == 3:
+        signal.raise_signal(signal.SIGINT)
+    return stream(*arguments, **options)
+
+Model.stream = interrupted
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_ctrl_c_keeps_the_stories_that_are_told(small_run: Run):
+    arguments = ["generate", "The fox", "--model", str(small_run.path), "--n", "9", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, *arguments], capture_output=True, encoding="utf-8"
+    )
+    assert done.returncode == 130
+    assert done.stderr == "tinybuddy: stopped.\n"
+    stories = _last_json(done.stdout)["stories"]
+    assert [s["seed"] for s in stories] == [0, 1]  # type: ignore[attr-defined]
 
 
 def test_it_says_once_and_afterwards_that_it_slid(cli: Cli, small_run: Run):
@@ -159,13 +208,17 @@ def test_corpus_tells_what_it_understood(cli: Cli, story_file: Path, tmp_path: P
         ("generate --model nowhere", 1, "no model nowhere"),
         ("generate --model nowhere --temperature -1", 2, "temperature must lie between"),
         ("generate --model nowhere --n 0", 2, "--n must be 1 or more"),
+        (f"generate --model nowhere --n {2**63 + 1}", 2, "--n must be 2^63 or less"),
         ("generate --model nowhere --seed 9223372036854775807 --n 2", 2, "--seed must lie"),
         ("corpus tales --stories -5", 2, "--stories must be 0"),
         (f"train --set steps={'9' * 5000}", 2, "steps must be a whole number"),
         (f"train --stories {'9' * 400}", 2, "stories must lie between"),
         (f"train --set learning_rate={'9' * 400}", 2, "learning_rate must be a number"),
         ("resume nowhere", 1, "no run in nowhere"),
-        ("info nowhere", 2, "no recipe 'nowhere'"),
+        ("info nowhere", 2, "no recipe or model 'nowhere': known are card, "),
+        ("info tinybuddy-80k-crad", 2, "did you mean 'tinybuddy-80k-card'"),
+        ("info none.toml", 1, "Cannot read none.toml"),
+        ("info none.bin", 1, "Cannot read none.bin"),
         ("info none.json", 1, "Cannot read none.json"),
         ("corpus none.txt", 1, "no file or folder"),
     ],

@@ -142,6 +142,13 @@ def test_wrong_settings_are_refused_before_anything_is_told(model: Model, settin
         model.stream("x", **settings)
 
 
+@pytest.mark.parametrize("prompt", [5, None, b"The fox"])
+def test_a_prompt_that_is_no_text_is_one_sentence(model: Model, prompt):
+    for tell in (model.stream, model.generate):
+        with pytest.raises(UsageError, match="The prompt must be text, not"):
+            tell(prompt)
+
+
 def test_score_takes_one_story_or_several(model: Model):
     one, two = model.score("A cat."), model.score(["A cat.", "A cat."])
     assert two.bits == pytest.approx(2 * one.bits)

@@ -13,8 +13,11 @@ from tests.conftest import Cli
 from tinybuddy.config import ModelConfig
 from tinybuddy.corpus.files import read_file
 from tinybuddy.errors import TinybuddyError, UsageError
+from tinybuddy.export import export
+from tinybuddy.info import describe
 from tinybuddy.llama2c import SentencePieceTokenizer, read_llama2c, read_tokenizer
 from tinybuddy.modelfile import weight_shapes
+from tinybuddy.train import train
 
 PEERS = Path(__file__).parents[2] / "shared" / "peers"
 SHAPE = {"dim": 16, "hidden": 24, "layers": 2, "heads": 4, "kv_heads": 2, "vocab": 280, "seq": 12}
@@ -210,6 +213,22 @@ def test_a_missing_file_is_one_sentence(path: Path, cli: Cli):
     done = cli("generate", "Once", "--model", path)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
+
+
+def test_it_is_described_but_not_exported_or_trained_on(path: Path):
+    config = read_llama2c(path).config
+    path.with_name("tok280.bin").unlink()  # its shape is told without
+    assert describe(str(path))["parameters"] == config.parameters
+    says = "can be told and evaluated, but not exported or trained on"
+    with pytest.raises(TinybuddyError, match=says):
+        export("hub", path, path.with_name("out"))
+    with pytest.raises(TinybuddyError, match=says):
+        train(from_model=path)
+
+
+def test_a_loaded_one_is_not_exported(path: Path):
+    with pytest.raises(TinybuddyError, match="but not exported"):
+        export("hub", tinybuddy.load(path), path.with_name("out"))
 
 
 def test_the_tokenizer_of_its_size_goes_first(path: Path):

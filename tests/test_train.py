@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +21,7 @@ import pytest
 import safetensors.numpy
 import torch
 
+import tinybuddy
 from tests.conftest import SMALL, Cli, set_options
 from tinybuddy.backend import Trainer, open_trainer
 from tinybuddy.checkpoint import (
@@ -139,6 +142,15 @@ def test_resume_of_a_finished_run_changes_nothing(small_run: Run):
     before = _sha256(small_run.path)
     assert resume(small_run.path).result == small_run.result
     assert _sha256(small_run.path) == before
+
+
+def test_resume_of_a_run_that_was_moved_tells_where_it_is(small_run: Run, tmp_path: Path, cli: Cli):
+    shutil.copytree(small_run.path, tmp_path / "moved")
+    result = json.loads(cli("resume", "moved", "--json").stdout)
+    assert result["run"] == "moved"
+    assert result["model"] == str(Path("moved", "checkpoints", "000012"))
+    assert result["seconds"] == small_run.result["seconds"]
+    assert "tinybuddy generate --model moved\n" in cli("resume", "moved").stdout
 
 
 def _start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
@@ -350,6 +362,37 @@ def _interrupted(story_file: Path, out: Path, at: int) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         train(data=story_file, out=out, watcher=Impatient(), **SMALL)
+
+
+def test_without_latest_it_goes_on_from_the_newest(small_run: Run, story_file, tmp_path: Path):
+    run = tmp_path / "run"
+    _interrupted(story_file, run, at=9)
+    (run / "latest").unlink()
+    assert find_model(run).name == "000009"
+    assert load_checkpoint(run).step == 9  # type: ignore[union-attr]
+    steps = []
+
+    class Steps(Watcher):
+        def stepped(self, step: int, *_: object) -> None:
+            steps.append(step)
+
+    again = resume(run, Steps())
+    assert steps == [10, 11, 12]
+    assert [row["step"] for row in again.metrics] == [4, 8, 12]
+    assert (run / "latest").read_text() == "000012\n"
+    assert _sha256(run) == _sha256(small_run.path)
+
+
+def test_a_checkpoint_that_latest_does_not_name_yet_stays(small_run: Run, tmp_path: Path):
+    checkpoint = load_checkpoint(small_run.path)
+    assert checkpoint is not None
+    save_checkpoint(tmp_path, checkpoint)
+    state = tmp_path / "checkpoints" / "000012" / "state.safetensors"
+    before = state.stat().st_ino, state.stat().st_mtime_ns
+    (tmp_path / "latest").unlink()
+    save_checkpoint(tmp_path, checkpoint)
+    assert (state.stat().st_ino, state.stat().st_mtime_ns) == before
+    assert (tmp_path / "latest").read_text() == "000012\n"
 
 
 def test_data_that_changed_is_noticed(story_file: Path, tmp_path: Path):
@@ -574,6 +617,28 @@ def test_a_damaged_checkpoint_is_one_sentence(story_file: Path, tmp_path: Path):
             resume(tmp_path / "run", Watcher())
     path.write_bytes(safetensors.numpy.save(state, counts))
     assert resume(tmp_path / "run", Watcher()).result["steps"] == 12
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "state.safetensors", "config.json", ""])
+def test_a_damaged_checkpoint_says_which_one_may_serve(story_file, tmp_path: Path, name: str):
+    run = tmp_path / "run"
+    _interrupted(story_file, run, at=9)
+    path = latest_checkpoint(run) / name
+    if name:
+        path.write_bytes(path.read_bytes()[:100])
+    else:
+        shutil.rmtree(path)
+    says = f"before it, write 000008 into {run / 'latest'}"
+    with pytest.raises(TinybuddyError, match=re.escape(says)):
+        resume(run, Watcher())
+    if name != "state.safetensors":
+        with pytest.raises(TinybuddyError, match=re.escape(says)):
+            tinybuddy.load(run)
+    (run / "latest").write_text("000008")
+    assert resume(run, Watcher()).result["steps"] == 12
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(TinybuddyError, match="No checkpoint before it is there"):
+        load_checkpoint(run)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,15 @@ from tinybuddy.backend import State
 from tinybuddy.config import MAX_RECIPE_BYTES, Recipe, parse_recipe
 from tinybuddy.disk import read_bytes, read_text, sync_folder, write_bytes, write_text
 from tinybuddy.errors import TinybuddyError
-from tinybuddy.modelfile import ModelFiles, latest_checkpoint, read_model, write_model
+from tinybuddy.modelfile import (
+    ModelFiles,
+    checkpoints,
+    has_checkpoint,
+    latest_checkpoint,
+    read_model,
+    way_back,
+    write_model,
+)
 
 RESULT = {"bits_per_byte", "validation_stories", "seconds", "tokens_per_second", "run"}
 COUNTS = ("step", "seconds", "train_seconds", "cpu_seconds")  # beside the optimizer's state
@@ -146,14 +154,16 @@ def read_record(run: Path) -> dict[str, Any]:
 def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint beside, rename it, then name it in ``latest``; drop the oldest.
 
-    A step that ``latest`` names already is left as it is: the same step has the same bytes.
+    What is there of this step, and the latest, is left as it is: the same step has the same bytes.
 
     Raises:
         TinybuddyError: if it cannot be written; the one before it stays.
     """
     name = f"{checkpoint.step:06d}"
     folder, beside = run / "checkpoints" / name, run / "checkpoints" / f".{name}.part"
-    if (run / "latest").exists() and latest_checkpoint(run) == folder:
+    if has_checkpoint(run) and latest_checkpoint(run) == folder:
+        if not (run / "latest").exists():  # a kill came after the renaming
+            write_text(run / "latest", name + "\n")
         return
     try:
         shutil.rmtree(beside, ignore_errors=True)
@@ -172,21 +182,26 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
-    steps = sorted(int(p.name) for p in folder.parent.iterdir() if p.name.isdigit())
-    for step in [step for step in steps if step < checkpoint.step][: -KEPT + 1 or None]:
-        shutil.rmtree(folder.parent / f"{step:06d}", ignore_errors=True)
+    older = [path for path in checkpoints(run) if int(path.name) < checkpoint.step]
+    for path in older[: -KEPT + 1 or None]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def load_checkpoint(run: Path) -> Checkpoint | None:
     """Read the latest checkpoint; None where the run did not come so far.
 
     Raises:
-        TinybuddyError: if it is damaged.
+        TinybuddyError: if it is damaged; it says which one may serve instead.
     """
-    if not (run / "latest").exists():
+    if not has_checkpoint(run):
         return None
     folder = latest_checkpoint(run)
     files = read_model(folder)
+    with way_back(folder):
+        return _read_state(folder, files)
+
+
+def _read_state(folder: Path, files: ModelFiles) -> Checkpoint:
     path = folder / "state.safetensors"
     # AdamW keeps two numbers for each weight, and one for each tensor.
     most = 12 * files.config.parameters + 1_000_000

@@ -112,7 +112,12 @@ def _add_train(verbs: Any) -> None:
     verb.add_argument("--out", metavar="RUN", help="directory of the run; default: runs/RECIPE")
     verb.add_argument("--seed", type=int, metavar="S", help="default: the recipe's, 0")
     verb.add_argument("--steps", type=int, metavar="N", help="optimizer steps")
-    verb.add_argument("--threads", type=int, metavar="N", help="default: the recipe's, 1")
+    verb.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="default: the recipe's, 1; the engine has work for 8 at most, on Windows for one",
+    )
     verb.add_argument("--device", choices=("cpu", "cuda", "mps"), help="default: cpu")
     verb.add_argument(
         "--backend", choices=("engine", "torch"), help="default: engine, on a GPU torch"
@@ -180,11 +185,15 @@ def _add_generate(verbs: Any) -> None:
         "--model", default=DEFAULT_MODEL, metavar="M", help=f"default: {DEFAULT_MODEL}"
     )
     verb.add_argument("--max-new-tokens", type=int, metavar="N", help="default: 512")
-    verb.add_argument("--temperature", type=float, metavar="T", help="0 takes the best token")
-    verb.add_argument("--top-k", type=int, metavar="K", help="draw among the K best; 0 = off")
-    verb.add_argument("--top-p", type=float, metavar="P", help="among the best that reach P")
-    verb.add_argument("--min-p", type=float, metavar="P", help="drop those below P x the best")
-    verb.add_argument("--repetition-penalty", type=float, metavar="R", help="above 1: less of it")
+    for name, kind, letter, text, released in (
+        ("temperature", float, "T", "0 takes the best token", "0.8"),
+        ("top-k", int, "K", "draw among the K best; 0 = off", "40"),
+        ("top-p", float, "P", "among the best that reach P", "1"),
+        ("min-p", float, "P", "drop those below P x the best", "0"),
+        ("repetition-penalty", float, "R", "above 1: less of it", "1"),
+    ):
+        default = f"default: the model's, {released} if released"
+        verb.add_argument(f"--{name}", type=kind, metavar=letter, help=f"{text}; {default}")
     verb.add_argument("--seed", type=int, default=0, metavar="S", help="default: 0")
     verb.add_argument("--stop", metavar="TEXT", help="end before this text")
     verb.add_argument("--n", type=int, default=1, metavar="K", help="stories, seeds S, S+1, ...")
@@ -196,6 +205,10 @@ def _generate(options: argparse.Namespace) -> None:
 
     if options.n < 1:
         raise UsageError(f"--n must be 1 or more, not {options.n}.")
+    if options.n > 2**63:
+        raise UsageError(
+            f"--n must be 2^63 or less, as each story has a seed of its own, not {options.n}."
+        )
     if not 0 <= options.seed <= 2**63 - options.n:
         raise UsageError(f"--seed must lie between 0 and 2^63 - N, not {options.seed}.")
     names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
@@ -209,26 +222,34 @@ def _generate(options: argparse.Namespace) -> None:
     model.on_note = notes.append
     if options.max_new_tokens is not None:
         settings["max_new_tokens"] = options.max_new_tokens
-    stories = []
-    for number in range(options.n):
-        pieces = model.stream(
-            prompt,
-            seed=options.seed + number,
-            stop=options.stop,
-            **settings,
-        )
+    stories: list[dict[str, Any]] = []
+
+    def print_stories() -> None:
         if options.json:
-            stories.append({"seed": options.seed + number, "text": "".join(pieces)})
-            continue
-        if number:
-            print("\n" + "-" * 20 + "\n")
-        for piece in pieces:
-            print(piece, end="", flush=True)
-        print()
+            _print_json({"model": str(options.model), "prompt": prompt, "stories": stories})
+
+    try:
+        for number in range(options.n):
+            pieces = model.stream(
+                prompt,
+                seed=options.seed + number,
+                stop=options.stop,
+                **settings,
+            )
+            if options.json:
+                stories.append({"seed": options.seed + number, "text": "".join(pieces)})
+                continue
+            if number:
+                print("\n" + "-" * 20 + "\n")
+            for piece in pieces:
+                print(piece, end="", flush=True)
+            print()
+    except KeyboardInterrupt:
+        print_stories()  # those that are told to their end
+        raise
     for note in dict.fromkeys(notes):
         print(note, file=sys.stderr)
-    if options.json:
-        _print_json({"model": str(options.model), "prompt": prompt, "stories": stories})
+    print_stories()
 
 
 def _read_prompt(prompt: str | None) -> str:
@@ -271,7 +292,13 @@ def _add_evaluate(verbs: Any) -> None:
         "--report", metavar="FILE.html", help="write a page; with --data it has the controls"
     )
     verb.add_argument("--blimp", metavar="FOLDER", help="score its .jsonl files of BLiMP, too")
-    verb.add_argument("--threads", type=int, default=1, metavar="N", help="default: 1")
+    verb.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        metavar="N",
+        help="for scoring, which on Windows uses one in the engine; default: 1",
+    )
     _add_backend(verb)
 
 
@@ -353,7 +380,7 @@ def _add_info(verbs: Any) -> None:
         "subject",
         nargs="?",
         default="card",
-        metavar="MODEL|RECIPE|config.json",
+        metavar="MODEL|RECIPE|config.json|FILE.bin",
         help="default: card",
     )
 
@@ -380,6 +407,7 @@ def _add_corpus(verbs: Any) -> None:
     verb.add_argument(
         "-o", "--out", metavar="FILE", help="write the stories to FILE (.txt, .jsonl)"
     )
+    verb.add_argument("--force", action="store_true", help="replace FILE if it is there")
 
 
 def _corpus(options: argparse.Namespace) -> None:
@@ -391,7 +419,7 @@ def _corpus(options: argparse.Namespace) -> None:
     def on_story(number: int) -> None:
         watcher.working("reading the stories", number, 0)
 
-    facts = overview(options.data, options.stories, options.out, on_story)
+    facts = overview(options.data, options.stories, options.out, on_story, force=options.force)
     if options.json:
         _print_json(facts)
         return

@@ -200,7 +200,7 @@ class TrainConfig(_Checked):
     threads: int = _setting(
         1,
         "Threads of the processor; the engine learns a batch in at most 8 parts, so that more than "
-        "8 threads find no work.",
+        "8 threads find no work; on Windows it uses one.",
         1,
         1024,
     )

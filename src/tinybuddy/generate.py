@@ -65,6 +65,8 @@ class Model:
         Raises:
             UsageError: for an unknown setting or an impossible value, before anything is told.
         """
+        if not isinstance(prompt, str):
+            raise UsageError(f"The prompt must be text, not {type(prompt).__name__}.")
         config = SampleConfig.from_mapping(
             {name: getattr(self.sample_config, name) for name in SampleConfig.__dataclass_fields__}
             | settings

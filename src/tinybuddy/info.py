@@ -6,17 +6,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tinybuddy.config import ModelConfig, load_recipe
+from tinybuddy.config import ModelConfig, load_recipe, recipe_names, unknown
+from tinybuddy.errors import UsageError
+from tinybuddy.llama2c import read_shape
 from tinybuddy.modelfile import find_model, read_config, released_names
 
 
 def describe(subject: str) -> dict[str, Any]:
-    """Count the parameters of a recipe, a model directory, a run or a ``config.json``.
+    """Count the parameters of a recipe, a model directory, a run, a config.json or llama2.c model.
 
     Returns:
         ``name``, ``parameters``, ``breakdown`` by part, ``bytes`` as float32, and ``shape``.
 
     Raises:
+        UsageError: if there is no recipe or model of this name.
         TinybuddyError: if it is none of these.
     """
     config = _shape(subject)
@@ -30,9 +33,13 @@ def describe(subject: str) -> dict[str, Any]:
 
 
 def _shape(subject: str) -> ModelConfig:
-    path = Path(subject)
+    path, names = Path(subject), [*recipe_names(), *released_names()]
     if path.is_dir() or subject in released_names():
         return read_config(find_model(subject) / "config.json")
     if path.suffix == ".json":
         return read_config(path)
+    if path.suffix == ".bin":
+        return read_shape(path)
+    if not path.exists() and path.suffix != ".toml" and subject not in names:
+        raise UsageError(unknown("recipe or model", subject, names))
     return load_recipe(subject).model

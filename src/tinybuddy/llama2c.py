@@ -184,10 +184,33 @@ def read_llama2c(path: Path) -> LoadedModel:
     Raises:
         TinybuddyError: if a file is missing or damaged, or the model is of another kind.
     """
-    config = _read_header(path)
+    config = read_shape(path)
     weights = _read_weights(path, config)
     tokenizer = read_tokenizer(_find_tokenizer(path, config.vocab_size), config.vocab_size)
     return LoadedModel(config, weights, tokenizer, SampleConfig())
+
+
+def read_shape(path: Path) -> ModelConfig:
+    """Read the shape of a model of llama2.c, and check that the file is of the size that it needs.
+
+    Raises:
+        TinybuddyError: if it cannot be read, is damaged, or is of another kind.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(HEADER.size)
+            size = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise TinybuddyError(f"Cannot read {path}: {error.strerror}.") from None
+    if len(header) < HEADER.size:
+        raise TinybuddyError(f"{path} is not a llama2.c model: it ends within its first numbers.")
+    config = _parse_header(header, path)
+    if size != (expected := _file_bytes(config)):
+        raise TinybuddyError(
+            f"{path} has {size:,} bytes, where a llama2.c model of its shape has {expected:,}: "
+            "copy it again, whole."
+        )
+    return config
 
 
 def read_tokenizer(path: Path, vocab_size: int) -> SentencePieceTokenizer:
@@ -233,25 +256,6 @@ def _find_tokenizer(path: Path, vocab_size: int) -> Path:
         f"The tokenizer of {path} is missing: put llama2.c's {beside[0].name} or {beside[1].name} "
         "beside it."
     )
-
-
-def _read_header(path: Path) -> ModelConfig:
-    """Read the shape, and check that the file is of the size that the shape needs."""
-    try:
-        with path.open("rb") as file:
-            header = file.read(HEADER.size)
-            size = os.fstat(file.fileno()).st_size
-    except OSError as error:
-        raise TinybuddyError(f"Cannot read {path}: {error.strerror}.") from None
-    if len(header) < HEADER.size:
-        raise TinybuddyError(f"{path} is not a llama2.c model: it ends within its first numbers.")
-    config = _parse_header(header, path)
-    if size != (expected := _file_bytes(config)):
-        raise TinybuddyError(
-            f"{path} has {size:,} bytes, where a llama2.c model of its shape has {expected:,}: "
-            "copy it again, whole."
-        )
-    return config
 
 
 def _parse_header(header: bytes, path: Path) -> ModelConfig:

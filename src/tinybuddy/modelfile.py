@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -124,8 +125,33 @@ def read_model(folder: Path) -> ModelFiles:
     """Read and check a model directory.
 
     Raises:
-        TinybuddyError: if a file is missing or damaged, or the files do not go together.
+        TinybuddyError: if a file is missing or damaged, or the files do not go together; for the
+            latest checkpoint of a run it says which one may serve instead.
     """
+    with way_back(folder):
+        return _read_model(folder)
+
+
+@contextmanager
+def way_back(folder: Path) -> Iterator[None]:
+    """Add to what is wrong with the latest checkpoint of a run how to go on without it."""
+    try:
+        yield
+    except TinybuddyError as error:
+        run = folder.parent.parent
+        is_of_run = folder.parent.name == "checkpoints" and has_checkpoint(run)
+        if not is_of_run or latest_checkpoint(run) != folder:
+            raise
+        older = [path.name for path in checkpoints(run) if _step(path) < _step(folder)]
+        advice = (
+            f"To go on from the checkpoint before it, write {older[-1]} into {run / 'latest'}."
+            if older
+            else "No checkpoint before it is there: train the model anew."
+        )
+        raise TinybuddyError(f"{error} {advice}") from None
+
+
+def _read_model(folder: Path) -> ModelFiles:
     values = _read_json(folder / "config.json")
     config = _parse_config(values, folder / "config.json")
     tokenizer = load_tokenizer(folder / "tokenizer.json")
@@ -156,10 +182,15 @@ def find_model(name: str | Path) -> Path:
     path = Path(name)
     if (path / "config.json").is_file():
         return path
-    if (path / "latest").is_file():
+    if has_checkpoint(path):
         return latest_checkpoint(path)
     if str(name) in released_names():
         return RELEASED / str(name)
+    if path.suffix == ".bin" and path.is_file():
+        raise TinybuddyError(
+            f"{name} is a .bin of llama2.c, which can be told and evaluated, but not exported or "
+            "trained on: give a folder with a config.json, or a run of tinybuddy train."
+        )
     raise TinybuddyError(
         f"There is no model {name}: give a folder with a config.json, a run of tinybuddy train, or "
         f"{' or '.join(released_names())}."
@@ -171,12 +202,31 @@ def released_names() -> list[str]:
     return sorted(p.name for p in RELEASED.iterdir() if p.is_dir())
 
 
+def has_checkpoint(run: Path) -> bool:
+    """Whether a run came so far."""
+    return (run / "latest").exists() or bool(checkpoints(run))
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """Model directories of a run by their steps; each is whole, as it got its name last."""
+    folders = run.glob("checkpoints/*")
+    return sorted((p for p in folders if p.name.isascii() and p.name.isdigit()), key=_step)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name)
+
+
 def latest_checkpoint(run: Path) -> Path:
-    """Return the model directory that a run's ``latest`` names.
+    """Return the model directory that a run's ``latest`` names, or without it the newest.
 
     Raises:
-        TinybuddyError: if it names none.
+        TinybuddyError: if it names none, or there is none.
     """
+    if not (run / "latest").exists():
+        if not (folders := checkpoints(run)):
+            raise TinybuddyError(f"There is no checkpoint in {run}: train the model anew.")
+        return folders[-1]
     name = read_text(run / "latest", 100).strip()
     if not (name.isascii() and name.isdigit()):
         raise TinybuddyError(f"{run / 'latest'} names no checkpoint: write its number there.")

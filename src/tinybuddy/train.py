@@ -136,7 +136,7 @@ def resume(run: str | Path, watcher: Watcher | None = None) -> Run:
         recipe, result = read_recipe(run), read_record(run).get("result")
         if result:
             (watcher or PlainWatcher()).note(f"{run} is finished: nothing is left to do.")
-            return Run(run, result)
+            return Run(run, result | _places(run))  # it may have been moved since
         with watcher or open_watcher() as watching:
             return _work(run, recipe, watching)
 
@@ -316,8 +316,7 @@ class _Loop:
             "validation_stories": total,
             "validation_bytes": found.bytes - total,
             "data": self.material.survey.source,
-            "run": str(self.run),
-            "model": str(latest_checkpoint(self.run)),
+            **_places(self.run),
         }
         record = read_record(self.run) | {"result": result}
         record.pop("due", None)
@@ -374,6 +373,11 @@ def loss_chart(recipe: Recipe, run: Path, found: Survey) -> str:
     text = "/".join(Path(found.source).parts[-2:])
     title = f"{recipe.name}: {recipe.model.parameters:,} parameters on {text}"
     return line_chart(title, "steps", "bits per byte", lines)
+
+
+def _places(run: Path) -> dict[str, str]:
+    """Where a result lies, as the run was named now."""
+    return {"run": str(run), "model": str(latest_checkpoint(run))}
 
 
 def _record(run: Path, recipe: Recipe, material: Material) -> None:

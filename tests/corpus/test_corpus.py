@@ -91,6 +91,14 @@ def test_too_few_stories(tmp_path: Path, text: str, says: str):
         survey(open_corpus(str(path)))
 
 
+def test_too_few_stories_are_blamed_on_the_limit_where_it_is_the_cause():
+    with pytest.raises(UsageError, match="--stories 1 leaves no story of a list to score"):
+        survey(_corpus(["a", "a", "b"], limit=1))
+    with pytest.raises(TinybuddyError, match="holds 1 stories to train on"):
+        survey(_corpus(["a", "a"], limit=1))
+    assert survey(_corpus(["a", "a", "b"], limit=2))[1].validation_stories == 1
+
+
 def test_standard_input_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     stdin = io.TextIOWrapper(io.BytesIO("Öne.<|endoftext|>Two.<|endoftext|>Three.".encode()))
     monkeypatch.setattr("sys.stdin", stdin)
@@ -127,6 +135,20 @@ def test_what_is_written_reads_back_the_same(tmp_path: Path, name: str):
 def test_an_unknown_kind_of_output_is_refused(tmp_path: Path):
     with pytest.raises(UsageError, match=r"must end in \.txt or \.jsonl"):
         overview("tales", 50, str(tmp_path / "out.doc"))
+
+
+def test_what_is_there_stays_unless_forced(tmp_path: Path):
+    out = tmp_path / "out.txt"
+    out.write_text("mine", encoding="utf-8")
+    with pytest.raises(TinybuddyError, match=r"out\.txt is there already: .*--force"):
+        overview("tales", 50, str(out))
+    assert out.read_text("utf-8") == "mine"
+    overview("tales", 50, str(out), force=True)
+    written = out.read_bytes()
+    for data in (out, tmp_path):
+        with pytest.raises(TinybuddyError, match="is what is read"):
+            overview(str(data), 0, str(tmp_path / "." / "out.txt"), force=True)
+    assert out.read_bytes() == written
 
 
 def test_tinystories(tinystories: Path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -12,9 +11,16 @@ from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
-from tinybuddy.corpus.files import find_splits, is_readable, parse_blocks, read_file, read_files
+from tinybuddy.corpus.files import (
+    BLOCK_BYTES,
+    find_splits,
+    is_readable,
+    parse_blocks,
+    read_file,
+    read_files,
+)
 from tinybuddy.disk import replacing
-from tinybuddy.errors import TinybuddyError
+from tinybuddy.errors import TinybuddyError, UsageError
 
 VALIDATION_SHARE = 0.05
 MOST_VALIDATION = 2_000  # stories kept for scoring; those beyond it are not trained on either
@@ -142,6 +148,7 @@ def survey(corpus: Corpus, on_story: Callable[[int], None] | None = None) -> tup
         on_story: called with the number of stories read so far.
 
     Raises:
+        UsageError: if its limit leaves a single story of several.
         TinybuddyError: if it has no text, or a single story, which cannot be split.
     """
     total = hashlib.sha256()
@@ -162,6 +169,11 @@ def survey(corpus: Corpus, on_story: Callable[[int], None] | None = None) -> tup
         raw = replace(corpus, clean=False).labelled()
         digests = (hashlib.blake2b(s.encode("utf-8"), digest_size=8).digest() for _, s in raw)
         return survey(replace(corpus, held=frozenset([min(digests)])))
+    if counts["train"] == corpus.limit and not counts["validation"] and _holds_two(corpus):
+        raise UsageError(
+            f"--stories {corpus.limit} leaves no story of {corpus.source} to score: give --stories "
+            "2 or more, or 0 for all."
+        )
     if not counts["validation"] or not counts["train"]:
         raise TinybuddyError(
             f"{corpus.source} holds {counts['train']} stories to train on and "
@@ -177,6 +189,13 @@ def survey(corpus: Corpus, on_story: Callable[[int], None] | None = None) -> tup
         sha256=total.hexdigest(),
     )
     return corpus, found
+
+
+def _holds_two(corpus: Corpus) -> bool:
+    """Whether there are two stories to be split, were it not for the limit."""
+    everything = replace(corpus, limit=0).labelled()
+    different = (story for split, story in everything if split != "duplicate")
+    return "all" in corpus.readers and len(list(islice(different, 2))) == 2
 
 
 def cache_folder() -> Path:
@@ -247,7 +266,12 @@ def keep_input(path: Path) -> None:
     """Keep standard input as a file, so that it can be read again; all of it or nothing.
 
     Raises:
-        TinybuddyError: if it cannot be written.
+        TinybuddyError: if it holds no text, or cannot be written.
     """
+    holds_text = False
     with replacing(path) as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
+        while block := sys.stdin.buffer.read(BLOCK_BYTES):
+            file.write(block)
+            holds_text = holds_text or not block.isspace()
+        if not holds_text:
+            raise TinybuddyError("Standard input holds no text: give it some stories.")

@@ -12,7 +12,7 @@ from typing import Any
 from tinybuddy.corpus import keep_input, open_corpus, survey
 from tinybuddy.corpus.files import SEPARATOR
 from tinybuddy.disk import replacing
-from tinybuddy.errors import UsageError
+from tinybuddy.errors import TinybuddyError, UsageError
 
 
 def overview(
@@ -20,6 +20,8 @@ def overview(
     stories: int = 0,
     out: str | None = None,
     on_story: Callable[[int], None] | None = None,
+    *,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Survey a text; with ``out``, write its stories, validation among them, as one file.
 
@@ -28,16 +30,19 @@ def overview(
         stories: training stories at most; 0 for all.
         out: a ``.txt`` or ``.jsonl`` file.
         on_story: called with the number of stories read so far.
+        force: replace ``out`` if it is there, unless it is part of ``data``.
 
     Returns:
         The fields of `tinybuddy.corpus.Survey`; for the tales also their entropy in bits.
 
     Raises:
         UsageError: if ``out`` is neither ``.txt`` nor ``.jsonl``.
-        TinybuddyError: if the text cannot be read or the file not written.
+        TinybuddyError: if the text cannot be read or the file not written, or is there already.
     """
     if out and not out.endswith((".txt", ".jsonl")):
         raise UsageError(f"{out} must end in .txt or .jsonl, which says how to write it.")
+    if out:
+        _check_free(Path(out), data, force)
     if stories < 0:
         raise UsageError(f"--stories must be 0, for all, or more, not {stories}.")
     with tempfile.TemporaryDirectory() as folder:
@@ -58,6 +63,19 @@ def overview(
                         file.write(_line(story, out).encode("utf-8"))
             facts["written"] = out
     return facts
+
+
+def _check_free(out: Path, data: str, force: bool) -> None:
+    """Raise TinybuddyError if writing ``out`` would lose what nobody said may be lost."""
+    if not out.exists():
+        return
+    source = None if data in ("tales", "-") else Path(data).resolve()
+    if source and out.resolve().is_relative_to(source):
+        raise TinybuddyError(f"{out} is what is read: choose another -o.")
+    if not force:
+        raise TinybuddyError(
+            f"{out} is there already: choose another -o, or --force to replace it."
+        )
 
 
 def _line(story: str, out: str) -> str:

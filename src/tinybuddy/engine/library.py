@@ -29,17 +29,21 @@ def load(kernels: str | None = None) -> ctypes.CDLL:
             the fastest that this processor runs.
 
     Raises:
-        TinybuddyError: if it was not built, or not for this system, or this processor lacks the
-            kernels.
+        TinybuddyError: if it was not built, or not for this system, or there are no such
+            kernels, or this processor lacks them.
     """
     baseline = _open("baseline")
     best: str = baseline.tb_processor().decode()
     wanted = kernels or os.environ.get("TINYBUDDY_KERNELS") or best
     able = KERNELS[: KERNELS.index(best) + 1]
     if wanted not in able:
+        problem = (
+            f"This processor does not run the kernels {wanted!r}"
+            if wanted in KERNELS
+            else f"There are no kernels {wanted!r}, only {', '.join(KERNELS)}"
+        )
         raise TinybuddyError(
-            f"This processor does not run the kernels {wanted!r}: set TINYBUDDY_KERNELS to "
-            f"{' or '.join(able)}, or not at all."
+            f"{problem}: set TINYBUDDY_KERNELS to {' or '.join(able)}, or not at all."
         )
     return baseline if wanted == "baseline" else _open(wanted)
 

@@ -38,7 +38,7 @@ def export(format: str, model: str | Path | Model, out: str | Path, *, force: bo
     formats = _formats()
     if format not in formats:
         raise UsageError(unknown("format", format, formats))
-    source = model.path if isinstance(model, Model) else find_model(model)
+    source = find_model(model.path if isinstance(model, Model) else model)
     out = Path(out)
     beside = out.with_name(f".{out.name}.part")
     if out.exists() and not force:
