@@ -50,10 +50,6 @@ def _blocks(language: str) -> list[str]:
 
 def test_the_readme_runs(cli: Cli, tmp_path: Path):
     """Its commands and its Python, one after another in one folder, as a reader would type them."""
-    (tmp_path / "my-stories.txt").write_text(
-        "\n<|endoftext|>\n".join(f"Mia saw {n} red boats. She waved." * 9 for n in range(40)),
-        "utf-8",
-    )
     commands = [
         line
         for block in _blocks("sh")
