@@ -53,7 +53,7 @@ def test_importing_is_light(code: str):
         "import tinybuddy; tinybuddy.Run",
         "import tinybuddy; tinybuddy.train",
         "import tinybuddy.train; import tinybuddy",
-        "from tinybuddy.train import batch; import tinybuddy",
+        "from tinybuddy.train import plan; import tinybuddy",
         "from tinybuddy import *; import tinybuddy; assert callable(train)",
         "from tinybuddy import resume, train; import tinybuddy; assert callable(train)",
     ],
