@@ -182,7 +182,7 @@ def test_kills_at_random_moments_change_nothing(story_file: Path, tmp_path: Path
     killed, pauses = tmp_path / "killed", random.Random(0)
     reached = []
     # Seconds after the start, then steps whose checkpoint is waited for, and a little longer.
-    for moment in [0.05, 0.2, 0.5, 1.0, 1.5, *range(200, 2000, 300)]:
+    for moment in [0.05, 0.2, 0.5, *range(200, 2000, 300)]:
         process = _start(["resume", "killed"] if is_run(killed) else arguments, tmp_path)
         if isinstance(moment, float):
             time.sleep(moment)
@@ -194,7 +194,7 @@ def test_kills_at_random_moments_change_nothing(story_file: Path, tmp_path: Path
         process.kill()
         process.communicate()
         reached.append(_latest_step(killed))
-    assert len({*reached}) >= 6, reached
+    assert len({*reached}) >= 4, reached
     assert resume(killed, Watcher()).result["steps"] == 2000
     assert _sha256(killed) == _sha256(whole.path)
     steps = [row["step"] for row in read_metrics(killed)]
