@@ -97,7 +97,7 @@ def _prove(files: ModelFiles, out: Path) -> None:
     """Compare logits: the copy in safetensors, and the card's files, against the original."""
     import torch
 
-    ids = [BOS, *files.tokenizer.encode("Once upon a time, there was a little fox.")]
+    ids = [BOS, *files.tokenizer.encode("Once upon a time, a fox found a drum.")]
     ids = ids[: files.config.max_position_embeddings]
     expected = (
         open_runner(files.config, files.weights, backend="torch").stream().feed(np.array([ids]))
