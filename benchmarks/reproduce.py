@@ -33,7 +33,9 @@ def recipe_hash(run: Path) -> str:
     return hashlib.sha256(json.dumps(curve, sort_keys=True).encode()).hexdigest()
 
 
-def record(recipe: str, runs: list[tinybuddy.Run], scores: list[float], scored: str) -> Any:
+def record(
+    recipe: str, runs: list[tinybuddy.Run], scores: list[float], scored: str
+) -> dict[str, Any]:
     """One line of the records: all that a reader needs to believe the figure, or to doubt it."""
     first = read_record(runs[0].path)
     return {
@@ -42,7 +44,7 @@ def record(recipe: str, runs: list[tinybuddy.Run], scores: list[float], scored: 
         "recipe_sha256": recipe_hash(runs[0].path),
         "parameters": runs[0].result["parameters"],
         "seeds": [run.result["seed"] for run in runs],
-        "data": "/".join(Path(first["data"]["source"]).parts[-1:]),
+        "data": Path(first["data"]["source"]).name,
         "data_sha256": first["data"]["sha256"],
         "scored_on": scored,
         "bits_per_byte": [round(value, 5) for value in scores],
@@ -93,7 +95,7 @@ def main() -> None:
     spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
     print(f"mean {statistics.mean(scores):.4f}, standard deviation {spread:.4f}")
     if options.record:
-        scored = "/".join((options.score or Path(options.data)).parts[-1:]) + "/validation"
+        scored = f"{(options.score or Path(options.data)).name}/validation"
         RECORDS.parent.mkdir(exist_ok=True)
         with RECORDS.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record(options.recipe, runs, scores, scored)) + "\n")

@@ -18,6 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from decode_speed import use_one_core
+
 from tinybuddy.provenance import provenance
 
 KINDS = {"card": "torch", "speedrun": "engine"}  # recipe: back end
@@ -43,9 +45,8 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    os.environ |= {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
+    use_one_core()
+    os.environ["RAYON_NUM_THREADS"] = "1"  # of the tokenizers library
     machine = provenance(True)
     print(f"{machine['processor']}, one core; {machine['versions']}; engine {machine['engine']}")
     found: dict[str, list[dict[str, Any]]] = {recipe: [] for recipe in KINDS}

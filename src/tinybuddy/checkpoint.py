@@ -168,7 +168,7 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
     try:
         shutil.rmtree(beside, ignore_errors=True)
         write_model(beside, checkpoint.files)
-        counts = {name: repr(getattr(checkpoint, name)) for name in COUNTS}
+        counts = {count: repr(getattr(checkpoint, count)) for count in COUNTS}
         data = safetensors.numpy.save(checkpoint.state, metadata=counts)
         write_bytes(beside / "state.safetensors", data)
         sync_folder(beside)

@@ -87,7 +87,7 @@ def learn_tokenizer(
     if not path.exists():
         every = math.ceil(found.bytes / MAX_TRAINING_CHARACTERS)
         stories = _told(watcher, "learning the tokenizer", corpus.train(), found.stories)
-        stories = islice(stories, 0, None, max(1, every))
+        stories = islice(stories, 0, None, every)
         size, kind = recipe.model.vocab_size, recipe.train.tokenizer
         write_text(path, train_tokenizer(stories, size, kind).to_json())
     return load_tokenizer(path)

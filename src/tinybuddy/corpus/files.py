@@ -52,15 +52,12 @@ def find_splits(path: Path) -> dict[str, list[Path]]:
     try:
         if path.is_dir():
             files = _files_in(path)
-            if not files:
-                return _splits_of_folders(path)
-        elif path.exists():
-            files = [path]
-        else:
-            raise TinybuddyError(f"There is no file or folder {path}: check the spelling.")
+            return (_two_splits(files) or {"all": files}) if files else _splits_of_folders(path)
+        if path.exists():
+            return {"all": [path]}
     except OSError as error:
         raise TinybuddyError(f"Cannot read {path}: {error.strerror}.") from None
-    return (_two_splits(files) if path.is_dir() else None) or {"all": files}
+    raise TinybuddyError(f"There is no file or folder {path}: check the spelling.")
 
 
 def _files_in(folder: Path) -> list[Path]:

@@ -7,6 +7,7 @@ import ctypes
 import functools
 import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,8 +74,6 @@ def run_stoppable(call: Callable[[], int], stop: ctypes.c_int32, operations: flo
         stop: what the native code looks at.
         operations: of floating point, roughly; a call of few is made at once.
     """
-    import threading
-
     if operations < _LONG or threading.current_thread() is not threading.main_thread():
         return call()
     result: list[int] = []
