@@ -12,14 +12,14 @@ CHECK_ENGINE := $(BIN)/python -c "import sys, tinybuddy.engine.library as engine
 help:  ## list what can be made
 	@sed -n 's/^\([a-z]*\):[^#]*## /make \1\t/p' Makefile | expand -t 18
 
-story: $(VENV)/story  ## install, train the reference model, tell its story
+story: $(VENV)/story  ## install, train a model, tell its story
 	@if [ -e runs/story/recipe.toml ]; then $(BIN)/tinybuddy resume runs/story; \
-	else $(BIN)/tinybuddy train --recipe card --out runs/story; fi
+	else $(BIN)/tinybuddy train --out runs/story; fi
 	@echo
 	@echo "A story of the model that you have just trained:"
 	@$(BIN)/tinybuddy generate "Once upon a time" --model runs/story </dev/null
 	@echo
-	@echo "A story of the released model, trained alike on TinyStories:"
+	@echo "A story of the released model, which had an hour and all of TinyStories v1 and v2:"
 	@$(BIN)/tinybuddy generate "Once upon a time" </dev/null
 
 test: check  ## install, lint, types, tests

@@ -14,6 +14,7 @@ import statistics
 from pathlib import Path
 
 from card_figures import figures
+from int8_cost import int8_cost
 from reproduce import bits_per_byte
 
 import tinybuddy
@@ -26,9 +27,8 @@ from tinybuddy.modelfile import RELEASED, find_model, read_model
 from tinybuddy.record import facts_beside, training_of
 
 
-def spread(runs: list[Path], data: Path) -> str:
+def spread(runs: list[Path], stories: list[str]) -> str:
     """All seeds on one validation split, as a line."""
-    stories = open_corpus(str(data)).validation()
     seeds = [read_record(run)["result"]["seed"] for run in runs]
     scores = [bits_per_byte(run, stories) for run in runs]
     each = ", ".join(f"seed {s}: {b:.3f}" for s, b in zip(seeds, scores, strict=True))
@@ -61,14 +61,19 @@ def main() -> None:
     options = parser.parse_args()
     source = find_model(options.runs[0])
     text = "/".join(options.data.parts[-2:])
+    stories = open_corpus(str(options.data)).validation()
     out = RELEASED / options.name
     training = training_of(source) | {
         "name": options.name,
         "measured": [
-            {"command": options.made_by, "lines": [spread(options.runs, options.data)]},
+            {"command": options.made_by, "lines": [spread(options.runs, stories)]},
             {
                 "command": f"python benchmarks/card_figures.py {options.name}",
                 "lines": figures(str(options.runs[0])),
+            },
+            {
+                "command": f"python benchmarks/int8_cost.py {text} {options.name}",
+                "lines": [int8_cost(source, stories)],
             },
         ],
     }

@@ -175,7 +175,7 @@ def test_info_counts(cli: Cli, small_run: Run, tmp_path: Path):
     assert card["parameters"] == 83_856
     assert sum(card["breakdown"].values()) == 83_856  # type: ignore[attr-defined]
     shown = cli("info").stdout
-    assert "card: 83,856 parameters, 335,424 bytes" in shown
+    assert "tinybuddy-80k: 83,856 parameters, 335,424 bytes" in shown
     size = small_run.result["parameters"]
     config = next(small_run.path.glob("checkpoints/*/config.json"))
     for subject in (small_run.path, config, config.parent):

@@ -1,7 +1,7 @@
 """tinybuddy: the smallest language models that speak English.
 
 >>> import tinybuddy
->>> run = tinybuddy.train(recipe="card", data="tales", out="my-run")  # doctest: +SKIP
+>>> run = tinybuddy.train(data="tales", out="my-run")  # doctest: +SKIP
 >>> model = tinybuddy.load("my-run")  # doctest: +SKIP
 >>> print(model.generate("Once upon a time", seed=1))  # doctest: +SKIP
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tinybuddy.train import Run, resume, train
 
 __version__ = "0.1.0"
+DEFAULT_MODEL = "tinybuddy-80k"
+DEFAULT_RECIPE = "speedrun"
 
 _HOMES = {
     "ModelConfig": "config",

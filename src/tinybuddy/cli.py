@@ -11,10 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from tinybuddy import __version__
+from tinybuddy import DEFAULT_MODEL, DEFAULT_RECIPE, __version__
 from tinybuddy.errors import TinybuddyError, UsageError
-
-DEFAULT_MODEL = "tinybuddy-80k-card"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,7 +100,12 @@ def _add_verb(verbs: Any, name: str, run: Any, summary: str) -> argparse.Argumen
 
 def _add_train(verbs: Any) -> None:
     verb = _add_verb(verbs, "train", _train, "train a model from nothing")
-    verb.add_argument("--recipe", default="card", metavar="NAME|FILE", help="default: card")
+    verb.add_argument(
+        "--recipe",
+        default=DEFAULT_RECIPE,
+        metavar="NAME|FILE",
+        help=f"default: {DEFAULT_RECIPE}",
+    )
     verb.add_argument(
         "--data",
         metavar="PATH|HUB_NAME|tales|-",
@@ -379,9 +382,9 @@ def _add_info(verbs: Any) -> None:
     verb.add_argument(
         "subject",
         nargs="?",
-        default="card",
+        default=DEFAULT_MODEL,
         metavar="MODEL|RECIPE|config.json|FILE.bin",
-        help="default: card",
+        help=f"default: {DEFAULT_MODEL}",
     )
 
 

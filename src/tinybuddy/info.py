@@ -33,7 +33,7 @@ def describe(subject: str) -> dict[str, Any]:
 
 
 def _shape(subject: str) -> ModelConfig:
-    path, names = Path(subject), [*recipe_names(), *released_names()]
+    path, names = Path(subject), {*recipe_names(), *released_names()}
     if path.is_dir() or subject in released_names():
         return read_config(find_model(subject) / "config.json")
     if path.suffix == ".json":

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tinybuddy import DEFAULT_RECIPE
 from tinybuddy.backend import Stopped, Trainer, check_backend, open_trainer
 from tinybuddy.batches import Batches
 from tinybuddy.chart import Line, line_chart
@@ -75,7 +76,7 @@ class Run:
 
 
 def train(
-    recipe: str | Path | Recipe = "card",
+    recipe: str | Path | Recipe = DEFAULT_RECIPE,
     *,
     out: str | Path | None = None,
     watcher: Watcher | None = None,
