@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-MODEL = "tinybuddy-80k-card"
+MODEL = "tinybuddy-80k"
 PROMPT, COUNT = "Once upon a time", 100
 TRANSFORMERS = f"""
 import sys
@@ -42,7 +42,7 @@ def command() -> list[str]:
 
 def programs() -> dict[str, list[str]]:
     """Return the processes to compare; without transformers there are two."""
-    generate = [*command(), "generate", PROMPT, "--max-new-tokens", str(COUNT)]
+    generate = [*command(), "generate", PROMPT, "--model", MODEL, "--max-new-tokens", str(COUNT)]
     found = {"tinybuddy": generate, "empty Python": [sys.executable, "-c", "pass"]}
     if importlib.util.find_spec("transformers"):
         package = importlib.util.find_spec("tinybuddy")

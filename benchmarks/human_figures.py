@@ -14,6 +14,7 @@ from pathlib import Path
 import tinybuddy.config
 from tinybuddy.evaluate.evidence import gather
 from tinybuddy.evaluate.scorecard import open_standard
+from tinybuddy.record import short_source
 
 OUT = Path(tinybuddy.config.__file__).parent / "evaluate" / "human.json"
 STORIES = 5000
@@ -27,7 +28,7 @@ def main() -> None:
     evidence = gather(data, STORIES, print)
     standard = open_standard(evidence, evidence.facts)
     found = {
-        "source": f"human stories of {'/'.join(Path(data).resolve().parts[-2:])}",
+        "source": f"human stories of {short_source(str(Path(data).resolve()))}",
         "sha256": evidence.sha256,
         "stories": len(evidence.human),
         "training_stories": STORIES,

@@ -1,10 +1,12 @@
 """Make a released model of a run, with the figures of its card: package data in `tinybuddy/models`.
 
-    python benchmarks/release.py NAME DATA RUN [RUN ...] [--score FOLDER ...] --made-by COMMAND
+    python benchmarks/release.py NAME RUN [RUN ...] --data FOLDER [--score FOLDER ...]
+                                 [--scorecard FOLDER]
 
 The first run becomes the model; the others are the same recipe with other seeds, for the spread.
-DATA is what they learned, TinyStories or a part of it, and the model takes the scorecard on it; the
-validation split of each FOLDER, by default of DATA, is scored.
+They learned the folder of --data; the validation split of each of --score is scored, and the model
+takes the scorecard on that of --scorecard. All lie in a folder `tinystories`, which is what a card
+calls them by; by default they are the one of --data.
 """
 
 from __future__ import annotations
@@ -16,11 +18,11 @@ from pathlib import Path
 
 from card_figures import figures
 from int8_cost import int8_cost
-from reproduce import bits_per_byte
+from reproduce import bits_per_byte, recipe_hash
 
 import tinybuddy
-from tinybuddy.checkpoint import read_record
-from tinybuddy.corpus import open_corpus
+from tinybuddy.checkpoint import read_recipe, read_record
+from tinybuddy.corpus import open_corpus, survey
 from tinybuddy.evaluate.scorecard import Scorecard
 from tinybuddy.evaluate.wording import LABELS, MARKS, bound_of, interval_of, verdict_of, written
 from tinybuddy.export.hub import write_release
@@ -30,83 +32,88 @@ from tinybuddy.record import facts_beside, training_of
 TINYSTORIES = "tinystories"
 
 
-def spread(runs: list[Path], folder: Path) -> str:
+def shown(folder: Path) -> str:
+    """Return a folder of TinyStories as it is called everywhere, whatever is above it here."""
+    parts = [part.casefold() for part in folder.absolute().parts]
+    if TINYSTORIES not in parts:
+        raise SystemExit(f"{folder} does not lie in a folder {TINYSTORIES}: name it so.")
+    return "/".join(parts[len(parts) - 1 - parts[::-1].index(TINYSTORIES) :])
+
+
+def check(runs: list[Path], data: Path) -> None:
+    """Exit unless all runs are of one recipe and learned this data."""
+    train = read_recipe(runs[0]).train
+    _, found = survey(open_corpus(str(data), train.stories, train.clean))
+    for run in runs:
+        if recipe_hash(read_recipe(run)) != recipe_hash(read_recipe(runs[0])):
+            raise SystemExit(f"{run} is of another recipe than {runs[0]}.")
+        if read_record(run)["data"]["sha256"] != found.sha256:
+            raise SystemExit(f"{run} did not learn {data}.")
+
+
+def spread(runs: list[Path], stories: list[str]) -> str:
     """All seeds on one validation split, as a line."""
-    stories = open_corpus(str(folder)).validation()
     seeds = [read_record(run)["result"]["seed"] for run in runs]
     scores = [bits_per_byte(run, stories) for run in runs]
     each = ", ".join(f"seed {s}: {b:.3f}" for s, b in zip(seeds, scores, strict=True))
-    where = f"on {len(stories):,} stories of {shown(folder)}"
     if len(scores) == 1:
-        return f"{scores[0]:.3f} bits per byte {where} ({each})"
+        return f"{scores[0]:.3f} bits per byte on {len(stories):,} stories ({each})"
     return (
-        f"{statistics.mean(scores):.3f} bits per byte {where} on average over {len(scores)} seeds, "
-        f"standard deviation {statistics.stdev(scores):.3f} ({each}); this is seed {seeds[0]}"
+        f"{statistics.mean(scores):.3f} bits per byte on {len(stories):,} stories on average over "
+        f"{len(scores)} seeds, standard deviation {statistics.stdev(scores):.3f} ({each}); this is "
+        f"seed {seeds[0]}"
     )
 
 
 def cost(runs: list[Path]) -> str:
     """What all seeds took, as a line."""
     minutes = [read_record(run)["result"]["cpu_seconds"] / 60 for run in runs]
-    return "minutes of one core, each seed: " + ", ".join(f"{m:.0f}" for m in minutes)
-
-
-def shown(folder: Path) -> str:
-    """Return a folder of TinyStories as it is called everywhere, whatever is above it here."""
-    parts = [part.casefold() for part in folder.parts]
-    if TINYSTORIES not in parts:
-        raise SystemExit(f"{folder} does not lie in a folder {TINYSTORIES}: name it so.")
-    return "/".join(parts[parts.index(TINYSTORIES) :])
+    each = ", ".join(f"{m:.1f}" for m in minutes)
+    return f"minutes of one core, without evaluations, of each seed: {each}"
 
 
 def scorecard(card: Scorecard) -> list[str]:
-    """The verdict, and each figure with its 95 % interval and what it must reach."""
+    """The verdict, each figure with its 95 % interval and what it must reach, and the warnings."""
     lines = [verdict_of(card)]
     for name, figure in card.figures().items():
         bound = f", must be {bound_of(figure)}: {MARKS[figure.passed]}" if figure.limit else ""
         value = written(name, figure.value)
         lines.append(f"{LABELS[name]}: {value} ({interval_of(figure)}){bound}")
-    return lines
+    return lines + [f"WARNING: {warning}" for warning in card.warnings]
 
 
 def main() -> None:
     """Write the directory anew."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name")
-    parser.add_argument("data", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--score", type=Path, nargs="+", metavar="FOLDER")
-    parser.add_argument("--made-by", required=True, metavar="COMMAND")
+    parser.add_argument("--scorecard", type=Path, metavar="FOLDER")
     options = parser.parse_args()
-    source = find_model(options.runs[0])
-    scored = options.score or [options.data]
-    stories = open_corpus(str(scored[0])).validation()
-    out = RELEASED / options.name
-    training = training_of(source)
-    training["recipe"]["train"]["data"] = shown(options.data)
-    training["run"]["data"]["source"] = shown(options.data)
-    training |= {
-        "name": options.name,
-        "measured": [
-            {
-                "command": options.made_by,
-                "lines": [*(spread(options.runs, folder) for folder in scored), cost(options.runs)],
-            },
-            {
-                "command": f"python benchmarks/card_figures.py {options.name}",
-                "lines": figures(str(options.runs[0])),
-            },
-            {
-                "command": f"python benchmarks/int8_cost.py {shown(scored[0])} {options.name}",
-                "lines": [int8_cost(source, stories)],
-            },
-        ],
-    }
+    name, runs, data = options.name, options.runs, options.data
+    check(runs, data)
+    source, recipe = find_model(runs[0]), read_recipe(runs[0]).name
+    measured = []
+    for folder in options.score or [data]:
+        stories = open_corpus(str(folder)).validation()
+        command = f"python benchmarks/reproduce.py {shown(data)} --recipe {recipe}"
+        command += f" --score {shown(folder)}"
+        measured.append({"command": command, "lines": [spread(runs, stories)]})
+        command = f"python benchmarks/int8_cost.py {shown(folder)} {name}"
+        measured.append({"command": command, "lines": [int8_cost(source, stories)]})
+    measured[0]["lines"].append(cost(runs))
+    command = f"python benchmarks/card_figures.py {name}"
+    measured.append({"command": command, "lines": figures(str(runs[0]))})
+    training = training_of(source) | {"name": name, "measured": measured}
+    training["recipe"]["train"]["data"] = training["run"]["data"]["source"] = shown(data)
+    out = RELEASED / name
     shutil.rmtree(out, ignore_errors=True)
     write_release(read_model(source), training, facts_beside(source), out)
-    (card,) = tinybuddy.evaluate(out, data=options.data).scorecards
-    asked = f"tinybuddy evaluate {options.name} --data {shown(options.data)}"
-    training["measured"].append({"command": asked, "lines": scorecard(card)})
+    judged = options.scorecard or data
+    (card,) = tinybuddy.evaluate(name, data=judged).scorecards
+    command = f"tinybuddy evaluate {name} --data {shown(judged)}"
+    measured.append({"command": command, "lines": scorecard(card)})
     write_release(read_model(out), training, None, out)  # the facts are there
     print(out)
 

@@ -4,7 +4,7 @@
 
 DATA is a folder with `train.*` and `validation.*`, or of such folders; with --score the validation
 split of another one is scored. The runs are left in `runs/reproduce`, and go on where they stood.
-With --record a line is added to `results/records.jsonl`.
+With --record a line is added to `results/records.jsonl`. The seconds are without evaluations.
 """
 
 from __future__ import annotations
@@ -21,36 +21,53 @@ import tinybuddy
 from tinybuddy.checkpoint import read_recipe, read_record
 from tinybuddy.corpus import open_corpus
 from tinybuddy.scoring import score
+from tinybuddy.train import plan
 
 RECORDS = Path(__file__).parents[1] / "results" / "records.jsonl"
+RUNS = Path("runs/reproduce")
 
 
-def recipe_hash(run: Path) -> str:
+def recipe_hash(recipe: tinybuddy.Recipe) -> str:
     """SHA-256 of what decides a run's weights: the recipe but for its seed, data and threads."""
-    recipe = read_recipe(run).to_mapping()
-    train = {k: v for k, v in recipe["train"].items() if k not in {"seed", "data", "threads"}}
-    curve = {"model": recipe["model"], "train": train}
+    values = recipe.to_mapping()
+    train = {k: v for k, v in values["train"].items() if k not in {"seed", "data", "threads"}}
+    curve = {"model": values["model"], "train": train}
     return hashlib.sha256(json.dumps(curve, sort_keys=True).encode()).hexdigest()
 
 
+def finished(recipe: str, data: str, seed: int) -> tinybuddy.Run:
+    """Train, or go on with the run that is there, if it is of this recipe and data."""
+    out = RUNS / f"{recipe}-{seed}"
+    if not (out / "recipe.toml").exists():
+        return tinybuddy.train(recipe, data=data, seed=seed, out=out)
+    there, asked = read_recipe(out), plan(recipe, {"data": data, "seed": seed})
+    if recipe_hash(there) != recipe_hash(asked) or there.train.data != asked.train.data:
+        raise SystemExit(f"{out} is a run of another recipe or of other data: move it away.")
+    return tinybuddy.resume(out)
+
+
 def record(
-    recipe: str, runs: list[tinybuddy.Run], scores: list[float], scored: str
+    recipe: str, runs: list[tinybuddy.Run], scores: list[float], scored: str, stories: list[str]
 ) -> dict[str, Any]:
     """One line of the records: all that a reader needs to believe the figure, or to doubt it."""
     first = read_record(runs[0].path)
+    text = "\0".join(stories).encode()
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "recipe": recipe,
-        "recipe_sha256": recipe_hash(runs[0].path),
+        "recipe_sha256": recipe_hash(read_recipe(runs[0].path)),
         "parameters": runs[0].result["parameters"],
         "seeds": [run.result["seed"] for run in runs],
         "data": Path(first["data"]["source"]).name,
         "data_sha256": first["data"]["sha256"],
         "scored_on": scored,
+        "stories_scored": len(stories),
+        "stories_scored_sha256": hashlib.sha256(text).hexdigest(),
         "bits_per_byte": [round(value, 5) for value in scores],
         "mean": round(statistics.mean(scores), 5),
         "standard_deviation": round(statistics.stdev(scores), 5) if len(scores) > 1 else None,
         "cpu_seconds": [round(run.result["cpu_seconds"], 1) for run in runs],
+        "threads": first["threads"],
         "backend": read_recipe(runs[0].path).train.backend,
         "versions": first["versions"],
         "processor": first["processor"],
@@ -74,31 +91,25 @@ def main() -> None:
     parser.add_argument("--score", type=Path, help="folder whose validation split is scored")
     parser.add_argument("--record", action="store_true", help=f"add a line to {RECORDS.name}")
     options = parser.parse_args()
-    stories = open_corpus(str(options.score)).validation() if options.score else None
+    scored = options.score or Path(options.data)
+    stories = open_corpus(str(scored)).validation()
     runs, scores = [], []
     for seed in options.seeds:
-        out = Path("runs/reproduce") / f"{options.recipe}-{seed}"
-        if (out / "recipe.toml").exists():
-            run = tinybuddy.resume(out)
-        else:
-            run = tinybuddy.train(options.recipe, data=options.data, seed=seed, out=out)
+        run = finished(options.recipe, options.data, seed)
         runs.append(run)
-        count, found = run.result["validation_stories"], run.result["bits_per_byte"]
-        if stories:
-            count, found = len(stories), bits_per_byte(run.path, stories)
-        scores.append(found)
+        scores.append(bits_per_byte(run.path, stories))
         print(
-            f"seed {seed}: {found:.4f} bits per byte on {count:,} stories, "
+            f"seed {seed}: {scores[-1]:.4f} bits per byte on {len(stories):,} stories, "
             f"{run.result['cpu_seconds']:.0f} s of the processor, "
             f"{run.result['tokens_per_second']:,.0f} tokens/s"
         )
     spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
     print(f"mean {statistics.mean(scores):.4f}, standard deviation {spread:.4f}")
     if options.record:
-        scored = f"{(options.score or Path(options.data)).name}/validation"
+        line = record(options.recipe, runs, scores, scored.resolve().name, stories)
         RECORDS.parent.mkdir(exist_ok=True)
         with RECORDS.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record(options.recipe, runs, scores, scored)) + "\n")
+            file.write(json.dumps(line) + "\n")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def story_file(stories: list[str], tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def small_run(story_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     out = tmp_path_factory.mktemp("runs") / "small"
-    return train("card", data=story_file, out=out, watcher=Watcher(), **SMALL)
+    return train(data=story_file, out=out, watcher=Watcher(), **SMALL)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ import torch
 
 import tinybuddy
 from tests.conftest import SMALL, Cli, set_options
-from tinybuddy.backend import Trainer, open_trainer
+from tinybuddy import DEFAULT_RECIPE
+from tinybuddy.backend import Trainer, hidden_matrices, open_trainer
 from tinybuddy.checkpoint import (
     append_metrics,
     is_run,
@@ -40,7 +42,7 @@ from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.modelfile import find_model, latest_checkpoint, weight_shapes
 from tinybuddy.terminal import Watcher
 from tinybuddy.tokenizer import encode_story
-from tinybuddy.train import Run, plan, resume, train
+from tinybuddy.train import Run, _Loop, plan, resume, train
 
 TOKENS = np.arange(1000, dtype=np.uint16)
 
@@ -343,7 +345,7 @@ def test_a_start_that_failed_may_be_repeated(story_file: Path, tmp_path: Path):
 
 def test_a_name_is_found_where_none_is_given(story_file: Path, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("card", "card-2"):
+    for name in (DEFAULT_RECIPE, f"{DEFAULT_RECIPE}-2"):
         run = train(data=story_file, watcher=Watcher(), **SMALL | {"steps": 2})
         assert run.path == Path("runs") / name
 
@@ -415,6 +417,26 @@ def test_ctrl_c_at_an_evaluation_keeps_its_row(
         assert [row[key] for row in again.metrics] == [row[key] for row in small_run.metrics], key
     assert _sha256(again.path) == _sha256(small_run.path)
     assert "due" not in read_record(again.path)
+
+
+def test_the_processors_seconds_are_those_of_learning(
+    story_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A clock that stands still but for 1 s a step and 100 s a score tells them apart."""
+    clock = [0.0]
+
+    def takes(seconds: float, method: Callable[..., object]) -> Callable[..., object]:
+        def timed(*arguments: object) -> object:
+            clock[0] += seconds
+            return method(*arguments)
+
+        return timed
+
+    monkeypatch.setattr("time.process_time", lambda: clock[0])
+    monkeypatch.setattr(_Loop, "_learn", takes(1.0, _Loop._learn))
+    monkeypatch.setattr(_Loop, "_score", takes(100.0, _Loop._score))
+    _interrupted(story_file, tmp_path / "run", at=8)
+    assert resume(tmp_path / "run", Watcher()).result["cpu_seconds"] == SMALL["steps"]
 
 
 def test_the_tokenizer_is_learned_from_all_parts_of_a_long_text(
@@ -709,14 +731,16 @@ def test_every_weight_is_saved_with_its_moments(small_run: Run):
     checkpoint = load_checkpoint(small_run.path)
     assert checkpoint is not None
     names = weight_shapes(checkpoint.files.config)
-    keys = ("step", "exp_avg", "exp_avg_sq")
-    assert checkpoint.state.keys() == {f"{n}.{key}" for n in names for key in keys}
+    adamw, muon = ("step", "exp_avg", "exp_avg_sq"), ("momentum_buffer",)
+    hidden = hidden_matrices(checkpoint.files.config)
+    keys = {f"{n}.{key}" for n in names for key in (muon if n in hidden else adamw)}
+    assert checkpoint.state.keys() == keys
 
 
 def test_the_card_on_tinystories(tinystories: Path, tmp_path: Path):
     """A tenth of the steps is enough to foresee more than how frequent each token is."""
     run = train(
-        data=tinystories, out=tmp_path / "run", watcher=Watcher(), steps=100, eval_every=100
+        "card", data=tinystories, out=tmp_path / "run", watcher=Watcher(), steps=100, eval_every=100
     )
     assert run.result["validation_stories"] == 759
     corpus = open_corpus(str(tinystories), stories=5000)

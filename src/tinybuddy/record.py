@@ -31,11 +31,13 @@ def training_of(model: Path) -> dict[str, Any]:
     record = read_record(run)
     result = record.pop("result", {})
     if "data" in record:
-        record["data"] = record["data"] | {"source": _name(record["data"]["source"])}
+        record["data"] = record["data"] | {"source": short_source(record["data"]["source"])}
     kept = {"bits_per_byte", "validation_stories", "validation_bytes", "steps", "train_seconds"}
+    kept |= {"cpu_seconds"}
     recipe = read_recipe(run).to_mapping()
     source = recipe["train"]["from_model"]
-    recipe["train"] |= {"data": _name(recipe["train"]["data"]), "from_model": _name(source)}
+    data = recipe["train"]["data"]
+    recipe["train"] |= {"data": short_source(data), "from_model": short_source(source)}
     return {
         "recipe": recipe,
         "run": record,
@@ -56,6 +58,9 @@ def _run_of(model: Path) -> Path | None:
     return run if model.resolve().parent.name == "checkpoints" and is_run(run) else None
 
 
-def _name(source: str) -> str:
-    """Return the last two parts of a path; names of the hub and the tales stay as they are."""
+def short_source(source: str) -> str:
+    """Return the last two parts of a path, for what leaves this disk.
+
+    Names of the hub and of the tales stay as they are.
+    """
     return "/".join(Path(source).parts[-2:])

@@ -44,6 +44,7 @@ from tinybuddy.generate import Model, load
 from tinybuddy.material import Material, learn_tokenizer, pack_stories, read_data
 from tinybuddy.modelfile import ModelFiles, find_model, latest_checkpoint, read_model
 from tinybuddy.provenance import provenance
+from tinybuddy.record import short_source
 from tinybuddy.scoring import Score, score
 from tinybuddy.terminal import PlainWatcher, Watcher, open_watcher
 
@@ -268,6 +269,8 @@ class _Loop:
             due = {"step": self.step, "loss": loss, "gradient_norm": self.norm}
             write_record(self.run, read_record(self.run) | {"due": due})
             raise
+        finally:
+            self.cpu_started += time.process_time() - began  # as if it had taken no time
         model = Model(self._files(), self.trainer)
         row = {
             "step": self.step,
@@ -286,7 +289,6 @@ class _Loop:
         append_metrics(self.run, row)
         write_text(self.run / "loss.svg", loss_chart(self.recipe, self.run, self.material.survey))
         self.watcher.evaluated(row, config.steps)
-        self.cpu_started += time.process_time() - began  # as if it had taken no time
 
     def _evaluate_again(self) -> None:
         """Make up for an evaluation that Ctrl-C ended."""
@@ -371,8 +373,8 @@ def loss_chart(recipe: Recipe, run: Path, found: Survey) -> str:
         if name.casefold() in found.source.casefold():
             points = list(zip(curve["steps"], curve["bits_per_byte"], strict=True))
             lines[f"expected on {name}"] = Line(points, "#e1812a", dash="6 4")
-    text = "/".join(Path(found.source).parts[-2:])
-    title = f"{recipe.name}: {recipe.model.parameters:,} parameters on {text}"
+    size, source = recipe.model.parameters, short_source(found.source)
+    title = f"{recipe.name}: {size:,} parameters on {source}"
     return line_chart(title, "steps", "bits per byte", lines)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -173,5 +174,8 @@ def test_folders_of_splits_are_read_together(tmp_path: Path):
     }
     assert find_splits(tmp_path) == both
     (tmp_path / "v2" / "validation.txt").unlink()
+    with pytest.raises(TinybuddyError, match=r"v2 lacks train\.\* or validation"):
+        find_splits(tmp_path)
+    shutil.rmtree(tmp_path / "v1")
     with pytest.raises(TinybuddyError, match="folders that each hold train"):
         find_splits(tmp_path)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +16,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 import tinybuddy
 from tests.conftest import Cli
 from tests.export.hub_server import serving
+from tinybuddy import DEFAULT_MODEL, DEFAULT_RECIPE
+from tinybuddy.config import load_recipe
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.export import export
 from tinybuddy.export.hub import EXTRA_CARD_FILES, _prove
+from tinybuddy.export.model_card import model_card
 from tinybuddy.modelfile import RELEASED, find_model, read_model, released_names, write_model
 from tinybuddy.train import Run
 
@@ -72,17 +76,35 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export("hub", NAME, tmp_path_factory.mktemp("export") / "model")
 
 
-def test_the_release_is_what_its_name_says():
-    assert NAME in released_names()
-    files = read_model(RELEASED / NAME)
-    assert files.config.parameters == 83_856
-    weights = safetensors.numpy.load_file(RELEASED / NAME / "model.safetensors")
-    assert sum(w.size for w in weights.values()) == 83_856
-    training = json.loads((RELEASED / NAME / "training.json").read_text("utf-8"))
-    assert (training["recipe"]["name"], training["run"]["seed"]) == ("card", 0)
-    assert training["run"]["data"]["stories"] == 5000
-    card = (RELEASED / NAME / "README.md").read_text("utf-8")
+RECIPES = {
+    "tinybuddy-80k-card": "card",
+    "tinybuddy-80k": "tinybuddy-80k",
+    "tinybuddy-80k-deep": "tinybuddy-80k-deep",
+}
+
+
+def test_there_is_no_other_release():
+    assert released_names() == sorted(RECIPES)
+    assert DEFAULT_MODEL in RECIPES
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_release_is_what_its_name_says(name: str):
+    folder = RELEASED / name
+    files, recipe = read_model(folder), load_recipe(RECIPES[name])
+    assert files.config == recipe.model
+    weights = safetensors.numpy.load_file(folder / "model.safetensors")
+    assert sum(w.size for w in weights.values()) == recipe.model.parameters <= 83_856
+    training = json.loads((folder / "training.json").read_text("utf-8"))
+    assert (training["recipe"]["name"], training["run"]["seed"]) == (recipe.name, 0)
+    assert training["run"]["data"]["source"].startswith("tinystories")
+    assert training["run"]["data"]["stories"] == (5000 if recipe.name == "card" else 19_390)
+    card = (folder / "README.md").read_text("utf-8")
+    assert card == model_card(files, training)
     assert f"{training['result']['bits_per_byte']:.3f} bits per byte" in card
+    assert f"tinybuddy train --recipe {recipe.name}" in card
+    for text in (card, json.dumps(training)):
+        assert not re.search(r'[\s"`](/|[A-Z]:\\)\w', text), "a path of one machine"
 
 
 @pytest.mark.parametrize("case", GOLDEN["cases"], ids=lambda case: case["prompt"])
@@ -167,8 +189,8 @@ def test_a_run_is_exported_with_what_is_known_of_it(small_run: Run, tmp_path: Pa
     out = export("hub", small_run.path, tmp_path / "out")
     card = (out / "README.md").read_text("utf-8")
     assert f"{small_run.result['bits_per_byte']:.3f} bits per byte" in card
-    assert "# card, changed" in card
-    assert "tinybuddy train --recipe" not in card  # it is not what the recipe card makes
+    assert f"# {DEFAULT_RECIPE}, changed" in card
+    assert "tinybuddy train --recipe" not in card  # it is not what that recipe makes
     assert "license: mit" not in card
     assert "choose a licence" in card
     assert (out / "facts.npz").is_file()

@@ -77,13 +77,19 @@ def _two_splits(files: list[Path]) -> dict[str, list[Path]] | None:
 def _splits_of_folders(path: Path) -> dict[str, list[Path]]:
     """The splits of all folders in one that holds no text itself."""
     folders = sorted(p for p in path.iterdir() if p.is_dir() and p.name[0] != ".")
-    found = [_two_splits(_files_in(folder)) for folder in folders]
-    both = [splits for splits in found if splits]
-    if not both or len(both) < len(found):
+    found = {folder: _two_splits(_files_in(folder)) for folder in folders}
+    both = [splits for splits in found.values() if splits]
+    if not both:
         raise TinybuddyError(
             f"The folder {path} holds no text: put {', '.join(KINDS)} files in it, or folders that "
             "each hold train.* and validation.*."
         )
+    for folder, splits in found.items():
+        if not splits:
+            raise TinybuddyError(
+                f"The folder {folder} lacks train.* or validation.*, which those beside it hold: "
+                "add them, or take it away."
+            )
     return {split: [p for splits in both for p in splits[split]] for split in both[0]}
 
 

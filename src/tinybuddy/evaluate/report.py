@@ -33,6 +33,7 @@ from tinybuddy.evaluate.wording import (
     written,
 )
 from tinybuddy.provenance import provenance
+from tinybuddy.record import short_source
 
 SAMPLES = 6  # stories shown of each model
 UNKNOWN = 20  # words shown that are not English
@@ -118,7 +119,7 @@ def _parts(evaluation: Evaluation, names: Mapping[str, str]) -> Iterator[str]:
             for text in card.warnings
         )
     for card in cards:
-        yield _verdict(card, names[card.name], _source(evaluation))
+        yield _verdict(card, names[card.name], short_source(evaluation.evidence.source))
     signs = legend(any(card.plain for card in cards), bool(evaluation.beside))
     yield _section("Figure by figure", signs, *_gauges(evaluation, names))
     yield _section("A closer look", *(_closer(c, names) for c in cards), _blimp(evaluation, names))
@@ -135,12 +136,6 @@ def _short(names: Sequence[str]) -> dict[str, str]:
     """The last part of each path, unless two would be called the same."""
     last = {name: re.split(r"[/\\]", name.rstrip("/\\"))[-1] or name for name in names}
     return last if len({*last.values()}) == len(last) else {name: name for name in names}
-
-
-def _source(evaluation: Evaluation) -> str:
-    """Where the stories came from; of a path the last two parts, since a page is passed on."""
-    path = Path(evaluation.evidence.source)
-    return "/".join(path.parts[-2:]) if path.is_absolute() else evaluation.evidence.source
 
 
 def _name(name: str) -> str:
@@ -422,7 +417,7 @@ def _as_record(card: Scorecard, name: str) -> Record:
 def _footer(evaluation: Evaluation) -> str:
     evidence, where = evaluation.evidence, provenance()
     facts = _facts(
-        stories=_source(evaluation),
+        stories=short_source(evaluation.evidence.source),
         their_SHA_256=evidence.sha256[:SHORT_HASH] or "-",
         training_stories=f"{len(evidence.train):,}",
         validation_stories=f"{len(evidence.validation):,}",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from tinybuddy.config import load_recipe, recipe_names
+from tinybuddy.config import ModelConfig, TrainConfig, load_recipe, recipe_names
 from tinybuddy.modelfile import ModelFiles
 
 HEADER = """---
@@ -91,13 +92,10 @@ def _is_published(recipe: Mapping[str, Any]) -> bool:
     """Whether a run's recipe is the published one of its name, but for what is free to change."""
     if recipe["name"] not in recipe_names():
         return False
-    published = load_recipe(recipe["name"]).to_mapping()
-
-    def core(values: Mapping[str, Any]) -> dict[str, Any]:
-        learned = {key: value for key, value in values["train"].items() if key not in FREE}
-        return {"train": learned, "model": values["model"]}
-
-    return core(recipe) == core(published)
+    published = load_recipe(recipe["name"])
+    free = {key: value for key, value in asdict(published.train).items() if key in FREE}
+    train = TrainConfig.from_mapping(recipe["train"] | free)  # an older one may lack some settings
+    return (ModelConfig.from_mapping(recipe["model"]), train) == (published.model, published.train)
 
 
 def _shape(files: ModelFiles, place: str) -> str:
