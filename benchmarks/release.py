@@ -5,8 +5,7 @@
 
 The first run becomes the model; the others are the same recipe with other seeds, for the spread.
 They learned the folder of --data; the validation split of each of --score is scored, and the model
-takes the scorecard on that of --scorecard. All lie in a folder `tinystories`, which is what a card
-calls them by; by default they are the one of --data.
+takes the scorecard on that of --scorecard; by default they are the one of --data.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from card_figures import figures
 from int8_cost import int8_cost
-from reproduce import bits_per_byte, recipe_hash
+from reproduce import bits_per_byte, recipe_hash, shown
 
 import tinybuddy
 from tinybuddy.checkpoint import read_recipe, read_record
@@ -28,16 +27,6 @@ from tinybuddy.evaluate.wording import LABELS, MARKS, bound_of, interval_of, ver
 from tinybuddy.export.hub import write_release
 from tinybuddy.modelfile import RELEASED, find_model, read_model
 from tinybuddy.record import facts_beside, training_of
-
-TINYSTORIES = "tinystories"
-
-
-def shown(folder: Path) -> str:
-    """Return a folder of TinyStories as it is called everywhere, whatever is above it here."""
-    parts = [part.casefold() for part in folder.absolute().parts]
-    if TINYSTORIES not in parts:
-        raise SystemExit(f"{folder} does not lie in a folder {TINYSTORIES}: name it so.")
-    return "/".join(parts[len(parts) - 1 - parts[::-1].index(TINYSTORIES) :])
 
 
 def check(runs: list[Path], data: Path) -> None:

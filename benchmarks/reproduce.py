@@ -20,11 +20,21 @@ from typing import Any
 import tinybuddy
 from tinybuddy.checkpoint import read_recipe, read_record
 from tinybuddy.corpus import open_corpus
+from tinybuddy.record import short_source
 from tinybuddy.scoring import score
 from tinybuddy.train import plan
 
 RECORDS = Path(__file__).parents[1] / "results" / "records.jsonl"
 RUNS = Path("runs/reproduce")
+
+
+def shown(folder: str | Path) -> str:
+    """Return a folder as records call it: from `tinystories` on, or else its last two parts."""
+    parts = Path(folder).absolute().parts
+    for above in reversed(range(len(parts))):
+        if parts[above].casefold() == "tinystories":
+            return "/".join(("tinystories", *parts[above + 1 :]))
+    return short_source(str(folder))
 
 
 def recipe_hash(recipe: tinybuddy.Recipe) -> str:
@@ -58,7 +68,7 @@ def record(
         "recipe_sha256": recipe_hash(read_recipe(runs[0].path)),
         "parameters": runs[0].result["parameters"],
         "seeds": [run.result["seed"] for run in runs],
-        "data": Path(first["data"]["source"]).name,
+        "data": shown(first["data"]["source"]),
         "data_sha256": first["data"]["sha256"],
         "scored_on": scored,
         "stories_scored": len(stories),
@@ -106,7 +116,7 @@ def main() -> None:
     spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
     print(f"mean {statistics.mean(scores):.4f}, standard deviation {spread:.4f}")
     if options.record:
-        line = record(options.recipe, runs, scores, scored.resolve().name, stories)
+        line = record(options.recipe, runs, scores, shown(scored), stories)
         RECORDS.parent.mkdir(exist_ok=True)
         with RECORDS.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

@@ -1,4 +1,4 @@
-"""The scorecards of several models side by side, as a Markdown table; with --records, as records.
+"""The scorecards of several models side by side, as a Markdown table; with --records, kept.
 
     python benchmarks/scorecards.py DATA "NAME=MODEL[: CLAIM]" ... [--records]
 
@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+
+from reproduce import shown
 
 import tinybuddy.config
 from tinybuddy.evaluate import evaluate
@@ -29,7 +31,7 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("models", nargs="+")
     parser.add_argument("--stories", type=int)
-    parser.add_argument("--records", action="store_true", help=f"write {OUT.name}")
+    parser.add_argument("--records", action="store_true", help=f"put them into {OUT.name}")
     options = parser.parse_args()
     asked = [text.partition("=") for text in options.models]
     models = {name: rest.partition(": ") for name, _, rest in asked}
@@ -41,12 +43,15 @@ def main() -> None:
             with_controls=True,
             on_progress=watcher.working,
         )
-    cards = dict(zip(models, found.scorecards, strict=True)) | {RIVAL: found.beside[RIVAL]}
+    rival = f"{RIVAL}, of {len(found.evidence.train):,} stories"
+    cards = dict(zip(models, found.scorecards, strict=True)) | {rival: found.beside[RIVAL]}
     claims = {name: claim for name, (_, _, claim) in models.items()}
-    claims[RIVAL] = "no model: it counts rows of five tokens"
+    claims[rival] = "no model: it counts rows of five tokens"
     print(_table(cards))
     if options.records:
-        rows = [_record(name, card, claims[name]) for name, card in cards.items()]
+        command = f"python benchmarks/scorecards.py {shown(options.data)}"
+        rows = [row for row in json.loads(OUT.read_text("utf-8")) if row["name"] not in cards]
+        rows += [_record(name, card, claims[name], command) for name, card in cards.items()]
         rows.sort(key=lambda row: row["parameters"])
         OUT.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -69,7 +74,7 @@ def _cell(figures: dict[str, Figure], name: str) -> str:
     return f"{written(name, figure.value)} ({interval_of(figure)}){mark}"
 
 
-def _record(name: str, card: Scorecard, claim: str) -> dict[str, object]:
+def _record(name: str, card: Scorecard, claim: str, command: str) -> dict[str, object]:
     figures = card.figures()
     return {
         "name": name,
@@ -78,7 +83,7 @@ def _record(name: str, card: Scorecard, claim: str) -> dict[str, object]:
         "speaks_english": card.speaks_english,
         "bits_per_byte": round(figures["bits_per_byte.validation"].value, 4),
         "fails": [figure.name for figure in figures.values() if figure.passed is False],
-        "measured_by": "python benchmarks/scorecards.py tinystories/v1",
+        "measured_by": command,
     }
 
 
