@@ -261,7 +261,14 @@ class _Loop:
         self.watcher.stepped(self.step, config.steps, loss, self._tokens_per_second())
 
     def _evaluate(self) -> None:
-        config, began = self.recipe.train, time.process_time()
+        began = time.process_time()
+        try:
+            self._report()
+        finally:
+            self.cpu_started += time.process_time() - began  # as if it had taken no time
+
+    def _report(self) -> None:
+        config = self.recipe.train
         loss = sum(self.losses) / len(self.losses)
         try:
             found = self._score(self.material.validation[: config.eval_stories])
@@ -269,8 +276,6 @@ class _Loop:
             due = {"step": self.step, "loss": loss, "gradient_norm": self.norm}
             write_record(self.run, read_record(self.run) | {"due": due})
             raise
-        finally:
-            self.cpu_started += time.process_time() - began  # as if it had taken no time
         model = Model(self._files(), self.trainer)
         row = {
             "step": self.step,
