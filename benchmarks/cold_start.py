@@ -1,6 +1,6 @@
 """How long a whole `tinybuddy generate` takes, and how much memory a whole `tinybuddy train`.
 
-    python benchmarks/cold_start.py [--runs 9] [--steps 50]
+    python benchmarks/cold_start.py [--runs 9] [--steps 50] [--json]
 
 A process that tells 100 tokens, one of Python that does nothing, and one of transformers that tells
 as many of the same model take turns; the median counts. The training is of the recipe `card` on the

@@ -1,13 +1,14 @@
 """Decoding speed of the engine and of its peers, on one core, with the same weights.
 
-    RUN_C=llama2.c/run.c python benchmarks/decode_speed.py [--runs 5] [--peers numpy,llama.cpp]
+    RUN_C=llama2.c/run.c python benchmarks/decode_speed.py [--runs 5] [--seconds 0.3]
+                                          [--peers numpy,llama.cpp] [--model NAME] [--json]
 
 All tell stories of a whole context from `<bos>`, drawing by temperature 0.8 alone and then from the
 40 best, and all are first checked to take the same best tokens as the engine. They take turns, so
 that what else the machine does falls on all of them; the median counts, and the best is what an
 idle core would give. A ratio is the median of the turns' ratios.
 
-Peers: transformers, torch, numpy, llama.cpp (`pip install 'tinybuddy[peers]'`) and llama2.c, whose
+Peers: transformers, torch, numpy, llama.cpp (the extra `peers`) and llama2.c, whose
 `run.c` is fetched by hand. What is not installed is left out, and named.
 """
 

@@ -111,7 +111,7 @@ static void decoding(double flops, double bytes) {
     const tb_sampling top_k = {1.0, 0.8, 1.0, 0.0, 40, 0};
     tb_random random = {1};
     float *logits = memory(4 * 1024 * TOGETHER);
-    for (int i = 0; i < 1024 * TOGETHER; i++) /* deviating by 3, as the released model's do */
+    for (int i = 0; i < 1024 * TOGETHER; i++) /* deviating by 3, as those of tinybuddy-80k-card do */
         for (int j = 0; j < 12; j++) logits[i] += 3 * some();
     for (int rows = 1; rows <= TOGETHER; rows += TOGETHER - 1) {
         double t;

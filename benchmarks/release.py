@@ -5,7 +5,7 @@
 
 The first run becomes the model; the others are the same recipe with other seeds, for the spread.
 They learned the folder of --data; the validation split of each of --score is scored, and the model
-takes the scorecard on that of --scorecard; by default they are the one of --data.
+takes the scorecard on that of --scorecard. Both are --data unless given.
 """
 
 from __future__ import annotations

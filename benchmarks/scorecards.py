@@ -1,6 +1,7 @@
 """The scorecards of several models side by side, as a Markdown table; with --records, kept.
 
-    python benchmarks/scorecards.py DATA "NAME=MODEL[: CLAIM]" ... [--records]
+    python benchmarks/scorecards.py DATA "NAME=MODEL[: CLAIM]" ... [--stories N]
+                                    [--records]
 
 DATA is a folder with `train.*` and `validation.*`. The unlimited 5-gram of the first model's tokens
 comes last. The training text of all is what the first model learned, or --stories.

@@ -3,7 +3,8 @@
     python benchmarks/speedrun.py DATA [--seeds 0 1 2]
 
 Both train in turn on the same core, in processes of their own, from reading the stories on, the
-tokenizer included and evaluations not; both are scored on all of DATA's validation split.
+tokenizer included and evaluations not; both are scored on all of DATA's validation split. Needs
+PyTorch.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ in workers of it. What is compared takes turns, so that what else the machine do
 the ratio is that of the medians. First one core: the engine and a bare PyTorch loop, pinned to it
 where the system can. Then two: what two threads gain counts only beside what the machine gives to
 two independent processes of one thread each in the same run, since shared cores give less than two.
+Needs PyTorch.
 """
 
 from __future__ import annotations

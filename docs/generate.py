@@ -46,6 +46,7 @@ def recipes_page() -> str:
         WARNING,
         "# Recipes\n",
         "A recipe is a TOML file with the sections below; every key has a default, that of `card`. "
+        "Without `--recipe`, `train` takes `speedrun`. "
         "`tinybuddy train --recipe FILE` takes one, `--set key=value` changes a key, and "
         "the directory of a run keeps the whole of it in `recipe.toml`.\n",
         f"Published: {', '.join(f'`{name}`' for name in recipe_names())}.\n",

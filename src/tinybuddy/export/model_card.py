@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -35,8 +36,8 @@ With tinybuddy, which trained it:
 tinybuddy generate "Once upon a time" --model {place}
 ```
 
-`model.py`, `output/model.pt` and `data/tokenizer.json` serve without either library but PyTorch and
-tokenizers:
+`model.py`, `output/model.pt` and `data/tokenizer.json`, which `tinybuddy export hub` writes beside
+the weights, serve without either library but PyTorch and tokenizers:
 
 ```python
 import json
@@ -139,14 +140,15 @@ SHA-256 of the stories: `{data["sha256"]}`. The rest is in `training.json`.
 """
     if result:
         text += f"""
-It scores **{result["bits_per_byte"]:.3f} bits per byte** on {result["validation_stories"]:,}
-stories that it has not seen, each alone, from `<bos>` to `<eos>`.
+It scores **{result["bits_per_byte"]:.3f} bits per byte** on the {result["validation_stories"]:,}
+validation stories of its data, which it has not seen, each alone, from `<bos>` to `<eos>`.
 """
         if _is_published(recipe):
+            again = f"tinybuddy train --recipe {recipe['name']} --data {shlex.quote(train['data'])}"
             text += f"""To do it again:
 
 ```sh
-tinybuddy train --recipe {recipe["name"]} --data DATA --seed {run["seed"]} --out again
+{again} --seed {run["seed"]} --out again
 ```
 """
     return text
