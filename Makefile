@@ -21,6 +21,8 @@ story: $(VENV)/story  ## install, train a model, tell its story
 	@echo
 	@echo "A story of tinybuddy-80k, released, which had an hour and 19,390 stories:"
 	@$(BIN)/tinybuddy generate "Once upon a time" </dev/null
+	@echo
+	@echo "To go on, so that tinybuddy is found: source $(BIN)/activate"
 
 test: check  ## install, lint, types, tests
 	$(BIN)/python -m pytest

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import asdict
@@ -190,11 +191,20 @@ def test_corpus_tells_what_it_understood(cli: Cli, story_file: Path, tmp_path: P
     assert len((tmp_path / "out.jsonl").read_text("utf-8").splitlines()) == 60
 
 
+def test_corpus_tells_what_to_know_before_training(cli: Cli, tmp_path: Path):
+    (tmp_path / "few.txt").write_text("One.\n\n\nTwo.\n\n\nThree.", "utf-8")
+    assert "Stories to score: 1 only" in cli("corpus", "few.txt").stderr
+    tales = cli("corpus", "tales", "--stories", 300)
+    assert re.search(r"entropy of the grammar 0\.14\d\d bits per byte", tales.stdout)
+    assert tales.stderr == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
         ("trane", 2, "invalid choice: 'trane'"),
         ("train --stepz 3", 2, "unrecognized arguments: --stepz"),
+        ("generate Once upon a time", 2, "upon a time; put the prompt in quotes, or see"),
         ("train --steps x", 2, "invalid int value"),
         ("train --steps 0", 2, "steps must lie between 1"),
         ("train --set stpes=3", 2, "did you mean 'steps'"),

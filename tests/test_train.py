@@ -518,13 +518,19 @@ def test_numbers_that_break_keep_the_last_checkpoint(
     assert checkpoint.step == 4
 
 
-def test_it_goes_on_from_a_model_on_other_text(small_run: Run, tmp_path: Path):
+def test_it_goes_on_from_a_model_on_other_text(
+    small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     text = tmp_path / "mine.txt"
     text.write_text("\n\n\n".join(f"My own text number {n} is this." for n in range(60)), "utf-8")
     settings = {k: v for k, v in SMALL.items() if k not in ModelConfig.__dataclass_fields__}
-    run = train(
-        data=text, from_model=small_run.path, out=tmp_path / "run", watcher=Watcher(), **settings
-    )
+    notes: list[str] = []
+    watcher = Watcher()
+    monkeypatch.setattr(watcher, "note", notes.append)
+    out = tmp_path / "run"
+    run = train(data=text, from_model=small_run.path, out=out, watcher=watcher, **settings)
+    assert read_recipe(out).name == "finetune"
+    assert re.search(r"000\d+ gets \d\.\d{3} bits per byte\.$", notes[-1])
     before = small_run.model.score("My own text number 7 is this.").bits
     assert run.model.score("My own text number 7 is this.").bits < before
     assert run.model.tokenizer.to_json() == small_run.model.tokenizer.to_json()
@@ -538,6 +544,7 @@ def test_too_little_text_says_how_much_is_missing(tmp_path: Path):
     text.write_text("One.<|endoftext|>Two.<|endoftext|>Three.", "utf-8")
     with pytest.raises(TinybuddyError, match=r"needs at least 33 tokens to train on, has \d+\."):
         train(data=text, out=tmp_path / "run", watcher=Watcher(), **SMALL)
+    assert not (tmp_path / "run").exists()  # nothing came of it
 
 
 def test_without_a_network_the_tales_serve_and_it_is_said(

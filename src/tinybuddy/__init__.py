@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 DEFAULT_MODEL = "tinybuddy-80k"
 DEFAULT_RECIPE = "speedrun"
+DEFAULT_RECIPE_FROM = "finetune"  # of a training that goes on from a model
 
 _HOMES = {
     "ModelConfig": "config",

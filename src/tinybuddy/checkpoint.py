@@ -77,6 +77,7 @@ def locked(run: Path) -> Iterator[None]:
     Raises:
         TinybuddyError: if another process writes it, or the folder cannot be written.
     """
+    new = not run.exists()
     try:
         run.mkdir(parents=True, exist_ok=True)
         lock = FileLock(run / ".lock", timeout=0)
@@ -90,6 +91,8 @@ def locked(run: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+        if new and not is_taken(run):  # nothing came of it
+            shutil.rmtree(run, ignore_errors=True)
 
 
 def is_run(folder: Path) -> bool:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from tinybuddy import DEFAULT_MODEL, DEFAULT_RECIPE, __version__
+from tinybuddy import DEFAULT_MODEL, DEFAULT_RECIPE, DEFAULT_RECIPE_FROM, __version__
 from tinybuddy.errors import TinybuddyError, UsageError
 
 
@@ -26,7 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     parser = build_parser(given[0] if given and given[0] in _VERBS else None)
     try:
-        options = parser.parse_args(given)
+        options, unknown = parser.parse_known_args(given)
+        if unknown:
+            _refuse(unknown, options.verb)
         if not options.verb:
             parser.print_help()
             return 0
@@ -46,6 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         return _fail("there is not enough memory for this: choose a smaller model or batch.", 1)
     return 0
+
+
+def _refuse(unknown: list[str], verb: str | None) -> NoReturn:
+    quotes = verb == "generate" and not unknown[0].startswith("-")
+    advice = "put the prompt in quotes, or " if quotes else ""
+    name = f"tinybuddy {verb}" if verb else "tinybuddy"
+    raise UsageError(f"unrecognized arguments: {' '.join(unknown)}; {advice}see {name} --help.")
 
 
 def _fail(problem: object, code: int) -> int:
@@ -102,9 +111,8 @@ def _add_train(verbs: Any) -> None:
     verb = _add_verb(verbs, "train", _train, "train a model from nothing")
     verb.add_argument(
         "--recipe",
-        default=DEFAULT_RECIPE,
         metavar="NAME|FILE",
-        help=f"default: {DEFAULT_RECIPE}",
+        help=f"default: {DEFAULT_RECIPE}, with --from {DEFAULT_RECIPE_FROM}",
     )
     verb.add_argument(
         "--data",
@@ -169,8 +177,8 @@ def _show_run(result: Any, as_json: bool) -> None:
         return
     print(
         f"{result['bits_per_byte']:.3f} bits per byte on {result['validation_stories']:,} stories "
-        f"that it has not seen, after {result['seconds']:.0f} seconds "
-        f"({result['tokens_per_second']:,.0f} tokens/s).\n"
+        f"that it has not seen, after {result['train_seconds']:.0f} seconds of training "
+        f"({result['tokens_per_second']:,.0f} tokens/s), {result['seconds']:.0f} in all.\n"
         f"Hear it: tinybuddy generate --model {shlex.quote(result['run'])}\n"
         f"Its curve: {result['run']}/loss.svg"
     )
@@ -426,9 +434,18 @@ def _corpus(options: argparse.Namespace) -> None:
     if options.json:
         _print_json(facts)
         return
+    entropy = facts.pop("entropy", None)
+    warning = facts.pop("warning", None)
     for key, value in facts.items():
         shown = f"{value:,}" if isinstance(value, int) else value
         print(f"{key.replace('_', ' '):<22} {shown}")
+    if entropy:
+        print(
+            f"entropy of the grammar {entropy['bits_per_byte']:.4f} bits per byte, which no model "
+            f"can beat (± {entropy['standard_error']:.4f}, of {entropy['tales']:,} tales)"
+        )
+    if warning:
+        print(warning, file=sys.stderr)
 
 
 def _print_json(value: Any) -> None:

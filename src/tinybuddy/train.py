@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tinybuddy import DEFAULT_RECIPE
+from tinybuddy import DEFAULT_RECIPE, DEFAULT_RECIPE_FROM
 from tinybuddy.backend import Stopped, Trainer, check_backend, open_trainer
 from tinybuddy.batches import Batches
 from tinybuddy.chart import Line, line_chart
@@ -50,7 +50,6 @@ from tinybuddy.terminal import PlainWatcher, Watcher, open_watcher
 
 SAVE_SECONDS = 60.0  # between checkpoints at most, however far apart the evaluations are
 SAMPLE_TOKENS = 80
-FEW_STORIES = 10  # to score: below it, one story more or less moves the figure by several percent
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class Run:
 
 
 def train(
-    recipe: str | Path | Recipe = DEFAULT_RECIPE,
+    recipe: str | Path | Recipe | None = None,
     *,
     out: str | Path | None = None,
     watcher: Watcher | None = None,
@@ -86,7 +85,8 @@ def train(
     """Train a model from nothing, or go on from one.
 
     Args:
-        recipe: a published name, a TOML file, or a `Recipe`.
+        recipe: a published name, a TOML file, or a `Recipe`; by default ``speedrun``, or
+            ``finetune`` with ``from_model``.
         out: the run's directory, made here; by default ``runs/NAME``, numbered if it is taken.
         watcher: what is told of the progress; by default the terminal.
         settings: any field of the recipe's sections, such as ``steps=500``. Of these ``data`` is a
@@ -102,7 +102,8 @@ def train(
         TinybuddyError: if the data, the directory or the numbers do not allow it.
         KeyboardInterrupt: on Ctrl-C, once a checkpoint is saved.
     """
-    recipe = plan(recipe, settings)
+    default = DEFAULT_RECIPE_FROM if settings.get("from_model") else DEFAULT_RECIPE
+    recipe = plan(recipe or default, settings)
     check_backend(recipe.train)  # before any work is done
     run = Path(out) if out else _free_name(Path("runs") / recipe.name)
     with locked(run):
@@ -184,11 +185,8 @@ def _work(run: Path, recipe: Recipe, watcher: Watcher) -> Run:
         f"of {found.source}; {found.validation_stories:,} stories to score, "
         f"{found.duplicates:,} duplicates left out."
     )
-    if found.validation_stories < FEW_STORIES:
-        watcher.note(
-            f"Only {found.validation_stories} stories to score: the figure will be rough. Those in "
-            "a .txt are separated by <|endoftext|>, or by two or more blank lines."
-        )
+    if warning := found.warning():
+        watcher.note(warning)
     trainer = open_trainer(recipe.model, recipe.train, start.files.weights if start else None)
     if start and start.step:
         trainer.load_state(start.state)
@@ -227,6 +225,9 @@ class _Loop:
             try:
                 if self.step == 0:
                     self._save()
+                    if config.from_model:
+                        before = self._score(self.material.validation).bits_per_byte
+                        self.watcher.note(f"{config.from_model} gets {before:.3f} bits per byte.")
                 elif not rows or rows[-1]["step"] < self.step:
                     self._evaluate_again()
                 while self.step < config.steps:

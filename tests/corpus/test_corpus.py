@@ -126,7 +126,7 @@ def test_what_is_written_reads_back_the_same(tmp_path: Path, name: str):
     out = tmp_path / name
     facts = overview("tales", 50, str(out))
     assert facts["stories"] == 50
-    assert 0 < facts["bits_per_byte"] < 8
+    assert 0 < facts["entropy"]["bits_per_byte"] < 8
     again = overview(str(out), 0)
     keys = ("stories", "bytes", "validation_stories", "sha256")
     assert [again[k] for k in keys] == [facts[k] for k in keys]

@@ -24,6 +24,7 @@ from tinybuddy.errors import TinybuddyError, UsageError
 
 VALIDATION_SHARE = 0.05
 MOST_VALIDATION = 2_000  # stories kept for scoring; those beyond it are not trained on either
+FEW_STORIES = 10  # to score: below it, one more or less moves the figure by several percent
 HUB_VALIDATION = 1_000  # stories read of a hub data set's own validation split: about 1 MB
 DEFAULT_TALES = 5_000
 
@@ -51,6 +52,15 @@ class Survey:
     validation_bytes: int
     duplicates: int
     sha256: str
+
+    def warning(self) -> str:
+        """What to know before the figure is believed; empty if nothing."""
+        if self.validation_stories >= FEW_STORIES:
+            return ""
+        return (
+            f"Stories to score: {self.validation_stories} only, so the figure will be rough. Those "
+            "in a .txt are separated by <|endoftext|>, or by two or more blank lines."
+        )
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ def overview(
         force: replace ``out`` if it is there, unless it is part of ``data``.
 
     Returns:
-        The fields of `tinybuddy.corpus.Survey`; for the tales also their entropy in bits.
+        The fields of `tinybuddy.corpus.Survey` and its warning; for the tales also ``entropy``,
+        the fields of `tinybuddy.corpus.tales.Entropy`.
 
     Raises:
         UsageError: if ``out`` is neither ``.txt`` nor ``.jsonl``.
@@ -51,11 +52,11 @@ def overview(
             data = str(Path(folder) / "input.txt")
             keep_input(Path(data))
         corpus, found = survey(open_corpus(data, stories, clean=False), on_story)
-        facts = asdict(found) | {"source": source}
+        facts = asdict(found) | {"source": source, "warning": found.warning()}
         if data == "tales":
             from tinybuddy.corpus.tales import entropy
 
-            facts |= asdict(entropy())
+            facts["entropy"] = asdict(entropy())
         if out:
             with replacing(Path(out)) as file:
                 for split, story in corpus.labelled():
