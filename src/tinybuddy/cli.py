@@ -38,8 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, 2)
     except TinybuddyError as error:
         return _fail(error, 1)
-    except KeyboardInterrupt:
-        return _fail("stopped.", 130)
+    except KeyboardInterrupt as stop:
+        return _fail(str(stop) or "stopped.", 130)
     except BrokenPipeError:  # the reader of our output has gone: nothing more to say
         sys.stdout = None  # or the interpreter flushes it at its end
         return 1

@@ -336,11 +336,10 @@ class _Loop:
     def _stop(self) -> NoReturn:
         if self.step != self.saved_step:
             self._save()
-        self.watcher.note(
-            f"Stopped and saved after step {self.step}: go on with "
+        raise KeyboardInterrupt(  # said last of all, once the view has been closed
+            f"stopped and saved after step {self.step}: go on with "
             f"tinybuddy resume {shlex.quote(str(self.run))}"
         )
-        raise KeyboardInterrupt
 
     def _save(self) -> None:
         checkpoint = Checkpoint(
