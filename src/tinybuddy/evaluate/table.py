@@ -19,6 +19,7 @@ from tinybuddy.evaluate.wording import (
     interval_of,
     reasons_of,
     span,
+    uncompared_of,
     verdict_of,
     written,
 )
@@ -103,6 +104,8 @@ def _beside(card: Scorecard) -> Iterator[Text]:
         if gauge.lacks:
             whole = "not wholly run: it" if gauge.figures else "not run: it"
             yield Text(f"{gauge.name} was {whole} needs {gauge.lacks}.", style="yellow")
+    for reason in uncompared_of(card):
+        yield Text(f"{reason}.", style="yellow")
 
 
 def _differences(first: str, second: str, differences: Sequence[Difference]) -> Table:

@@ -79,7 +79,12 @@ def reasons_of(card: Scorecard) -> list[str]:
             for f in failed
         ]
     lacks = [f"{gauge.name} needs {gauge.lacks}" for gauge in card.gauges.values() if gauge.lacks]
-    return lacks + [
+    return lacks + uncompared_of(card)
+
+
+def uncompared_of(card: Scorecard) -> list[str]:
+    """The figures that would be judged, had human stories given them a bound."""
+    return [
         f"{LABELS[f.name]} cannot be compared: there are too few human stories of its kind"
         for f in card.figures().values()
         if f.name in BOUNDS and f.limit is None
