@@ -226,7 +226,7 @@ class _Loop:
                 if self.step == 0:
                     self._save()
                     if config.from_model:
-                        before = self._score(self.material.validation).bits_per_byte
+                        before = self._score_all().bits_per_byte
                         self.watcher.note(f"{config.from_model} gets {before:.3f} bits per byte.")
                 elif not rows or rows[-1]["step"] < self.step:
                     self._evaluate_again()
@@ -306,11 +306,8 @@ class _Loop:
     def _finish(self) -> Run:
         """Score all of the validation split, note facts of the text, and write the result."""
         cpu_seconds = time.process_time() - self.cpu_started
-        stories = self.material.validation
-        total = len(stories)
-        found = self._score(
-            stories, lambda done: self.watcher.working("scoring all of validation", done, total)
-        )
+        found = self._score_all()
+        total = len(self.material.validation)
         self.watcher.working("noting the words of the text", 0, 0)
         write_facts(self.run / "facts.npz", derive(self.material.train()))
         result = {
@@ -359,6 +356,13 @@ class _Loop:
 
     def _score(self, stories: list[str], on_progress: Callable[[int], None] | None = None) -> Score:
         return score(self.trainer, self.material.tokenizer, self.context, stories, on_progress)
+
+    def _score_all(self) -> Score:
+        stories = self.material.validation
+        total = len(stories)
+        return self._score(
+            stories, lambda done: self.watcher.working("scoring all of validation", done, total)
+        )
 
     def _tokens_per_second(self) -> float:
         tokens = self.step * self.recipe.train.batch_size * self.context
