@@ -435,7 +435,7 @@ def _corpus(options: argparse.Namespace) -> None:
         _print_json(facts)
         return
     entropy = facts.pop("entropy", None)
-    warning = facts.pop("warning", None)
+    warning = facts.pop("warning")
     for key, value in facts.items():
         shown = f"{value:,}" if isinstance(value, int) else value
         print(f"{key.replace('_', ' '):<22} {shown}")

@@ -226,7 +226,8 @@ class _Loop:
                 if self.step == 0:
                     self._save()
                     if config.from_model:
-                        before = self._score_all().bits_per_byte
+                        with self._untimed():
+                            before = self._score_all().bits_per_byte
                         self.watcher.note(f"{config.from_model} gets {before:.3f} bits per byte.")
                 elif not rows or rows[-1]["step"] < self.step:
                     self._evaluate_again()
@@ -261,12 +262,18 @@ class _Loop:
         self.norm = norm
         self.watcher.stepped(self.step, config.steps, loss, self._tokens_per_second())
 
-    def _evaluate(self) -> None:
+    @contextmanager
+    def _untimed(self) -> Iterator[None]:
+        """Leave what is done here out of the processor's seconds."""
         began = time.process_time()
         try:
-            self._report()
+            yield
         finally:
             self.cpu_started += time.process_time() - began  # as if it had taken no time
+
+    def _evaluate(self) -> None:
+        with self._untimed():
+            self._report()
 
     def _report(self) -> None:
         config = self.recipe.train
