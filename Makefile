@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # pip installs the package without the engine where none can be compiled, and is quiet about it.
-CHECK_ENGINE := $(BIN)/python -c "import sys, tinybuddy.engine.library as engine; \
+CHECK_ENGINE := $(BIN)/python -c "import sys, tinybuddy.backends.engine.library as engine; \
 	engine.used_kernels() or sys.exit('The engine was not built or does not load: install a C \
 	compiler, gcc or clang, and make this again.')"
 

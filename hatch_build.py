@@ -10,7 +10,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-ENGINE = Path("src") / "tinybuddy" / "engine"
+ENGINE = Path("src") / "tinybuddy" / "backends" / "engine"
 
 
 class EngineHook(BuildHookInterface[Any]):

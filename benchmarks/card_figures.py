@@ -14,10 +14,10 @@ from collections import Counter
 import numpy as np
 
 import tinybuddy
-from tinybuddy.corpus.facts import gram_hashes, read_facts, words
+from tinybuddy.corpus.statistics import gram_hashes, read_facts, words
 from tinybuddy.errors import TinybuddyError
-from tinybuddy.generate import MAX_NEW_TOKENS
-from tinybuddy.record import facts_beside
+from tinybuddy.generation.model import MAX_NEW_TOKENS
+from tinybuddy.training.metadata import facts_beside
 
 PROMPTS = ("Once upon a time", "One day, Tom", "Lily and Ben", "The little dog", "In the park")
 SEEDS = 20

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import tinybuddy
 from tinybuddy.config import SampleConfig
-from tinybuddy.sampling import PCG32, sample
+from tinybuddy.generation.sampling import PCG32, sample
 from tinybuddy.tokenizer import BOS, EOS
 
 PROMPTS = (
@@ -103,7 +103,7 @@ def firmly(config: SampleConfig, seed: int) -> Choose:
 
 def continued(model: tinybuddy.Model, prompt: str, choose: Choose) -> list[int]:
     """Continue a prompt; nothing if a choice is not clear, or the story ends early."""
-    stream, ids = model.runner.stream(), [BOS, *model.tokenizer.encode(prompt)]
+    stream, ids = model.backend.stream(), [BOS, *model.tokenizer.encode(prompt)]
     begun, new = len(ids), ids
     while len(ids) < begun + LENGTH:
         (logits,) = stream.feed(np.array([new]))

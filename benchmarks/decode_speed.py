@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinybuddy.config import SampleConfig
-from tinybuddy.provenance import provenance
+from tinybuddy.training.provenance import provenance
 
 if TYPE_CHECKING:
     from peers.tellers import Teller
@@ -56,7 +56,8 @@ def find_peers(
     """Return the wanted peers, made ready, and why others are missing."""
     from peers import tellers  # after use_one_core, as NumPy starts its threads when imported
 
-    from tinybuddy.modelfile import find_model, read_model
+    from tinybuddy.formats.hub import read_model
+    from tinybuddy.formats.references import find_model
 
     path = find_model(name)
     model = read_model(path)

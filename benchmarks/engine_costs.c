@@ -2,8 +2,8 @@
    it with the engine's own files, of which decode.c and sample.c are read whole to reach their parts. */
 #define _POSIX_C_SOURCE 200809L
 
-#include "../src/tinybuddy/engine/decode.c"
-#include "../src/tinybuddy/engine/pass.h"
+#include "../src/tinybuddy/backends/engine/decode.c"
+#include "../src/tinybuddy/backends/engine/pass.h"
 
 #include <stdio.h>
 #include <stdlib.h>

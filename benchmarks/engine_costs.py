@@ -14,8 +14,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tinybuddy.engine.build import BASELINE, FLAGS, FOLDER, X86, find_compiler
-from tinybuddy.engine.library import kernels_of, load
+from tinybuddy.backends.engine.build import BASELINE, FLAGS, FOLDER, X86, find_compiler
+from tinybuddy.backends.engine.library import kernels_of, load
 
 MAIN = Path(__file__).with_suffix(".c")  # it includes decode.c
 

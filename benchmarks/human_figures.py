@@ -12,9 +12,9 @@ import json
 from pathlib import Path
 
 import tinybuddy.config
-from tinybuddy.evaluate.evidence import gather
-from tinybuddy.evaluate.scorecard import open_standard
-from tinybuddy.record import short_source
+from tinybuddy.evaluation.evidence import gather
+from tinybuddy.evaluation.scorecard import open_standard
+from tinybuddy.training.metadata import short_source
 
 OUT = Path(tinybuddy.config.__file__).parent / "evaluate" / "human.json"
 STORIES = 5000

@@ -10,9 +10,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from tinybuddy.backends.engine.decoder import Decoder
 from tinybuddy.corpus import open_corpus
-from tinybuddy.engine.decoder import Decoder
-from tinybuddy.modelfile import find_model, read_model
+from tinybuddy.formats.hub import read_model
+from tinybuddy.formats.references import find_model
 from tinybuddy.scoring import score
 
 BAR = 0.002  # a tenth of what two seeds of the recipe `card` differ by

@@ -20,9 +20,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tinybuddy.backend import random_weights
+from tinybuddy.backends.engine.trainer import EngineTrainer
 from tinybuddy.config import ModelConfig, TrainConfig
-from tinybuddy.engine.trainer import EngineTrainer
+from tinybuddy.weights import random_weights
 
 BAR = 0.2
 CASES = {  # model, sequences in the batch

@@ -3,9 +3,9 @@
     python benchmarks/make_word_list.py SCOWL WHEEL [--check FILE]
 
 SCOWL is the folder `usr/share/dict/scowl` of the Debian package scowl, WHEEL the wheel of
-pyspellchecker. Writes `src/tinybuddy/evaluate/english_words.txt` and prints how many random
-strings are words of it; with `--check`, also the share of the words of FILE (`.txt`, `.jsonl`,
-`.parquet`) that are.
+pyspellchecker. Writes `english_words.txt` of the metrics and prints how many random strings are
+words of it; with `--check`, also the share of the words of FILE (`.txt`, `.jsonl`, `.parquet`)
+that are.
 
 The bounds are chosen by measurement. The 18,727 of 73,272 words that pass make up 99.2 % of the
 words of the TinyStories validation split (98.5 % before possessives are formed); bounds twice as
@@ -24,11 +24,13 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 from pathlib import Path
 
-from tinybuddy.corpus.facts import words
 from tinybuddy.corpus.files import read_file
-from tinybuddy.evaluate.english import english_words
+from tinybuddy.corpus.statistics import words
+from tinybuddy.evaluation.metrics.english import english_words
 
-LIST = Path(__file__).parents[1] / "src" / "tinybuddy" / "evaluate" / "english_words.txt"
+LIST = (
+    Path(__file__).parents[1] / "src" / "tinybuddy" / "evaluation" / "metrics" / "english_words.txt"
+)
 FREQUENCIES = "spellchecker/resources/en.json.gz"
 # Sizes of SCOWL run from 10, the most common words, to 95. Up to 50 it has the common names.
 SPELLINGS, SIZES = ("english", "american", "british"), (10, 20, 35, 40, 50)

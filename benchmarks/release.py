@@ -1,4 +1,4 @@
-"""Make a released model of a run, with the figures of its card: package data in `tinybuddy/models`.
+"""Make a released model of a run, with its card's figures: package data in `tinybuddy/released`.
 
     python benchmarks/release.py NAME RUN [RUN ...] --data FOLDER [--score FOLDER ...]
                                  [--scorecard FOLDER]
@@ -17,16 +17,24 @@ from pathlib import Path
 
 from card_figures import figures
 from int8_cost import int8_cost
-from reproduce import bits_per_byte, recipe_hash, shown
+from reproduce import bits_per_byte, shown
 
 import tinybuddy
-from tinybuddy.checkpoint import read_recipe, read_record
 from tinybuddy.corpus import open_corpus, survey
-from tinybuddy.evaluate.scorecard import Scorecard
-from tinybuddy.evaluate.wording import LABELS, MARKS, bound_of, interval_of, verdict_of, written
-from tinybuddy.export.hub import write_release
-from tinybuddy.modelfile import RELEASED, find_model, read_model
-from tinybuddy.record import facts_beside, training_of
+from tinybuddy.evaluation.report.wording import (
+    LABELS,
+    MARKS,
+    bound_of,
+    interval_of,
+    verdict_of,
+    written,
+)
+from tinybuddy.evaluation.scorecard import Scorecard
+from tinybuddy.exporters.hub import write_release
+from tinybuddy.formats.hub import read_model
+from tinybuddy.formats.references import RELEASED, find_model
+from tinybuddy.training.checkpoint import read_recipe, read_record
+from tinybuddy.training.metadata import facts_beside, training_of
 
 
 def check(runs: list[Path], data: Path) -> None:
@@ -34,7 +42,7 @@ def check(runs: list[Path], data: Path) -> None:
     train = read_recipe(runs[0]).train
     _, found = survey(open_corpus(str(data), train.stories, train.clean))
     for run in runs:
-        if recipe_hash(read_recipe(run)) != recipe_hash(read_recipe(runs[0])):
+        if read_recipe(run).fingerprint() != read_recipe(runs[0]).fingerprint():
             raise SystemExit(f"{run} is of another recipe than {runs[0]}.")
         if read_record(run)["data"]["sha256"] != found.sha256:
             raise SystemExit(f"{run} did not learn {data}.")

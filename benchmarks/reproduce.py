@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import tinybuddy
-from tinybuddy.checkpoint import read_recipe, read_record
 from tinybuddy.corpus import open_corpus
-from tinybuddy.record import short_source
 from tinybuddy.scoring import score
-from tinybuddy.train import plan
+from tinybuddy.training.checkpoint import read_recipe, read_record
+from tinybuddy.training.metadata import short_source
+from tinybuddy.training.session import plan
 
 RECORDS = Path(__file__).parents[1] / "results" / "records.jsonl"
 RUNS = Path("runs/reproduce")
@@ -37,21 +37,13 @@ def shown(folder: str | Path) -> str:
     return short_source(str(folder))
 
 
-def recipe_hash(recipe: tinybuddy.Recipe) -> str:
-    """SHA-256 of what decides a run's weights: the recipe but for its seed, data and threads."""
-    values = recipe.to_mapping()
-    train = {k: v for k, v in values["train"].items() if k not in {"seed", "data", "threads"}}
-    curve = {"model": values["model"], "train": train}
-    return hashlib.sha256(json.dumps(curve, sort_keys=True).encode()).hexdigest()
-
-
 def finished(recipe: str, data: str, seed: int) -> tinybuddy.Run:
     """Train, or go on with the run that is there, if it is of this recipe and data."""
     out = RUNS / f"{recipe}-{seed}"
     if not (out / "recipe.toml").exists():
         return tinybuddy.train(recipe, data=data, seed=seed, out=out)
     there, asked = read_recipe(out), plan(recipe, {"data": data, "seed": seed})
-    if recipe_hash(there) != recipe_hash(asked) or there.train.data != asked.train.data:
+    if there.fingerprint() != asked.fingerprint() or there.train.data != asked.train.data:
         raise SystemExit(f"{out} is a run of another recipe or of other data: move it away.")
     return tinybuddy.resume(out)
 
@@ -65,7 +57,7 @@ def record(
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "recipe": recipe,
-        "recipe_sha256": recipe_hash(read_recipe(runs[0].path)),
+        "recipe_sha256": read_recipe(runs[0].path).fingerprint(),
         "parameters": runs[0].result["parameters"],
         "seeds": [run.result["seed"] for run in runs],
         "data": shown(first["data"]["source"]),
@@ -89,7 +81,7 @@ def bits_per_byte(model: Path, stories: list[str]) -> float:
     """What a model or a run scores on stories."""
     loaded = tinybuddy.load(model)
     context = loaded.config.max_position_embeddings
-    return score(loaded.runner, loaded.tokenizer, context, stories).bits_per_byte
+    return score(loaded.backend, loaded.tokenizer, context, stories).bits_per_byte
 
 
 def main() -> None:

@@ -16,11 +16,11 @@ from pathlib import Path
 from reproduce import shown
 
 import tinybuddy.config
-from tinybuddy.evaluate import evaluate
-from tinybuddy.evaluate.gauge import Figure
-from tinybuddy.evaluate.scorecard import Scorecard
-from tinybuddy.evaluate.wording import LABELS, VERDICTS, interval_of, written
-from tinybuddy.terminal import open_watcher
+from tinybuddy.evaluation.metrics.metric import Figure
+from tinybuddy.evaluation.report.wording import LABELS, VERDICTS, interval_of, written
+from tinybuddy.evaluation.scorecard import Scorecard
+from tinybuddy.evaluation.session import evaluate
+from tinybuddy.terminal import open_progress
 
 OUT = Path(tinybuddy.config.__file__).parent / "evaluate" / "records.json"
 RIVAL = "5-gram, unlimited"
@@ -36,13 +36,13 @@ def main() -> None:
     options = parser.parse_args()
     asked = [text.partition("=") for text in options.models]
     models = {name: rest.partition(": ") for name, _, rest in asked}
-    with open_watcher() as watcher:
+    with open_progress() as hooks:
         found = evaluate(
             *(model for model, _, _ in models.values()),
             data=options.data,
             stories=options.stories,
             with_controls=True,
-            on_progress=watcher.working,
+            on_progress=hooks.on_progress,
         )
     rival = f"{RIVAL}, of {len(found.evidence.train):,} stories"
     cards = dict(zip(models, found.scorecards, strict=True)) | {rival: found.beside[RIVAL]}

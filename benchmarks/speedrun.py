@@ -21,7 +21,7 @@ from typing import Any
 
 from decode_speed import use_one_core
 
-from tinybuddy.provenance import provenance
+from tinybuddy.training.provenance import provenance
 
 KINDS = {"card": "torch", "speedrun": "engine"}  # recipe: back end
 BAR = 1 / 4

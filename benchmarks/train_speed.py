@@ -25,12 +25,12 @@ from multiprocessing.connection import Connection
 import numpy as np
 import torch
 
-from tinybuddy.backend import random_weights
+from tinybuddy.backends.engine.library import kernels_of, load
+from tinybuddy.backends.engine.trainer import EngineTrainer
+from tinybuddy.backends.llama import create_model
 from tinybuddy.config import ModelConfig, TrainConfig
-from tinybuddy.engine.library import kernels_of, load
-from tinybuddy.engine.trainer import EngineTrainer
-from tinybuddy.model import create_model
-from tinybuddy.provenance import provenance
+from tinybuddy.training.provenance import provenance
+from tinybuddy.weights import random_weights
 
 CONFIG, BATCH = ModelConfig(), TrainConfig().batch_size
 TOKENS = BATCH * CONFIG.max_position_embeddings

@@ -11,9 +11,10 @@ import os
 from dataclasses import fields
 from pathlib import Path
 
+from tinybuddy.backends.engine.library import KERNELS
 from tinybuddy.cli import build_parser
-from tinybuddy.config import ModelConfig, SampleConfig, TrainConfig, recipe_names
-from tinybuddy.engine.library import KERNELS
+from tinybuddy.config import ModelConfig, SampleConfig, TrainConfig
+from tinybuddy.recipes import recipe_names
 
 HERE = Path(__file__).parent
 WARNING = "<!-- Written by docs/generate.py: change the code, not this file. -->\n"

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tinybuddy.corpus.tales import tell
-from tinybuddy.terminal import Watcher
-from tinybuddy.train import Run, train
+from tinybuddy.progress import Hooks
+from tinybuddy.training.session import Run, train
 
 # A model that learns in a second: the settings of every test that must train.
 SMALL = {
@@ -55,7 +55,7 @@ def story_file(stories: list[str], tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def small_run(story_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     out = tmp_path_factory.mktemp("runs") / "small"
-    return train(data=story_file, out=out, watcher=Watcher(), **SMALL)
+    return train(data=story_file, out=out, hooks=Hooks(), **SMALL)
 
 
 @pytest.fixture

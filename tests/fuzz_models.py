@@ -21,7 +21,7 @@ from typing import Any
 
 import tinybuddy
 from tinybuddy.errors import TinybuddyError
-from tinybuddy.modelfile import find_model
+from tinybuddy.formats.references import find_model
 
 FILES = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json")
 VALUES: list[Any] = [

@@ -8,19 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinybuddy.config import (
-    ModelConfig,
-    Recipe,
-    SampleConfig,
-    TrainConfig,
-    load_recipe,
-    parse_recipe,
-    parse_settings,
-    recipe_names,
-)
+from tinybuddy.backends.llama import create_model
+from tinybuddy.config import ModelConfig, Recipe, SampleConfig, TrainConfig
 from tinybuddy.errors import TinybuddyError, UsageError
-from tinybuddy.model import create_model
-from tinybuddy.modelfile import weight_shapes
+from tinybuddy.recipes import load_recipe, parse_recipe, parse_settings, recipe_names
+from tinybuddy.weights import weight_shapes
 
 
 def shapes() -> st.SearchStrategy[ModelConfig]:

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tinybuddy.errors import TinybuddyError
-from tinybuddy.modelfile import find_model, read_model
-from tinybuddy.train import Run
+from tinybuddy.formats.hub import read_model
+from tinybuddy.formats.references import find_model
+from tinybuddy.training.session import Run
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

@@ -9,10 +9,13 @@ import pytest
 from benchmarks.peers.files import write_gguf, write_llama2c
 from benchmarks.peers.numpy_decoder import NumpyDecoder
 
-from tinybuddy.backend import TorchRunner
+from tinybuddy.backends.pytorch import TorchBackend
 from tinybuddy.config import ModelConfig, SampleConfig
-from tinybuddy.llama2c import _file_bytes, _read_weights
-from tinybuddy.modelfile import ModelFiles, find_model, read_model, weight_shapes
+from tinybuddy.formats.hub import read_model
+from tinybuddy.formats.llama2c import _file_bytes, _read_weights
+from tinybuddy.formats.loaded import ModelFiles
+from tinybuddy.formats.references import find_model
+from tinybuddy.weights import weight_shapes
 
 SHAPE = {
     "vocab_size": 300,
@@ -38,7 +41,7 @@ def test_the_numpy_decoder_computes_the_reference():
     }
     ids = random.integers(0, config.vocab_size, config.max_position_embeddings)
     decoder = NumpyDecoder(config, weights)
-    stream = TorchRunner(config, weights).stream()
+    stream = TorchBackend(config, weights).stream()
     for position, token in enumerate(ids):
         (expected,) = stream.feed(np.array([[token]]))
         np.testing.assert_allclose(decoder.logits(token, position), expected, atol=1e-4)

@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinybuddy
-from tinybuddy.backend import open_runner
+from tinybuddy.backends import open_backend
 from tinybuddy.errors import TinybuddyError
-from tinybuddy.generate import Model
-from tinybuddy.modelfile import read_model, weight_shapes
+from tinybuddy.formats.hub import read_model
+from tinybuddy.generation.model import Model
 from tinybuddy.scoring import LOST_BYTE_BITS, score, windows
 from tinybuddy.tokenizer import encode_story, train_tokenizer
-from tinybuddy.train import Run
+from tinybuddy.training.session import Run
+from tinybuddy.weights import weight_shapes
 
 
 @given(st.integers(0, 500), st.integers(1, 130))
@@ -50,7 +51,7 @@ def test_score_is_the_definition_computed_plainly(small_run: Run):
         while p < length:
             a = 0 if p == 0 else max(0, min(p - context // 2, length - context))
             e = min(a + context, length)
-            logits = model.runner.model(torch.tensor([ids[a:e]])).double()[0]
+            logits = model.backend.model(torch.tensor([ids[a:e]])).double()[0]
             for i in range(p, e):
                 bits -= logits[i - a].log_softmax(-1)[ids[i + 1]].item() / math.log(2)
             p = e
@@ -63,7 +64,7 @@ def test_score_is_the_definition_computed_plainly(small_run: Run):
 def test_progress_counts_the_stories(small_run: Run):
     seen: list[int] = []
     model = small_run.model
-    score(model.runner, model.tokenizer, 32, iter(["a", "b", "c"]), seen.append)
+    score(model.backend, model.tokenizer, 32, iter(["a", "b", "c"]), seen.append)
     assert seen == [1, 2, 3]
 
 
@@ -86,6 +87,6 @@ def test_nothing_to_score_is_one_sentence(small_run: Run):
 def test_broken_weights_are_one_sentence(small_run: Run):
     files = read_model(small_run.path / "checkpoints" / "000012")
     weights = {n: np.full(s, np.nan, np.float32) for n, s in weight_shapes(files.config).items()}
-    model = Model(files, open_runner(files.config, weights))
+    model = Model(files, open_backend(files.config, weights))
     with pytest.raises(TinybuddyError, match="not finite"):
         model.score("A cat.")

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from tinybuddy.terminal import LiveWatcher, PlainWatcher, clock, open_watcher
+from tinybuddy.terminal import LiveProgress, PlainProgress, clock, open_progress
 
 ROW = {
     "step": 50,
@@ -18,11 +18,11 @@ ROW = {
 
 
 def test_plain_lines(capsys: pytest.CaptureFixture[str]):
-    with PlainWatcher() as watcher:
-        watcher.note("A note.")
-        watcher.stepped(1, 100, 3.0, 1.0)
-        watcher.working("reading", 1, 2)
-        watcher.evaluated(ROW, 100)
+    with PlainProgress() as hooks:
+        hooks.on_note("A note.")
+        hooks.on_step(1, 100, 3.0, 1.0)
+        hooks.on_progress("reading", 1, 2)
+        hooks.on_evaluation(ROW, 100)
     out, err = capsys.readouterr()
     assert out == ""
     assert err == (
@@ -35,28 +35,28 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str]):
 def test_long_work_is_named_once(capsys: pytest.CaptureFixture[str], monkeypatch):
     now = 0.0
     monkeypatch.setattr("tinybuddy.terminal.time.monotonic", lambda: now)
-    watcher = PlainWatcher()
+    hooks = PlainProgress()
     for now in (0.0, 1.0, 3.0, 4.0, 9.0):
-        watcher.working("reading", int(now), 10)
+        hooks.on_progress("reading", int(now), 10)
     assert capsys.readouterr().err == "reading (3 of 10) ...\n"
 
 
 def test_the_live_view_shows_it_learn():
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=100, height=30)
-    with LiveWatcher(console) as watcher:
-        watcher.note("A [note].")
-        watcher.working("encoding", 5, 10)
+    with LiveProgress(console) as hooks:
+        hooks.on_note("A [note].")
+        hooks.on_progress("encoding", 5, 10)
         for step in range(1, 60):
-            watcher.stepped(step, 100, 6.0 / step, 54_321.0)
-        watcher.evaluated(ROW, 100)
+            hooks.on_step(step, 100, 6.0 / step, 54_321.0)
+        hooks.on_evaluation(ROW, 100)
     shown = screen.getvalue()
     for text in ("A [note].", "training", "54,321", "said [hello].", "after 50 steps", "left"):
         assert text in shown, text
 
 
 def test_no_terminal_no_view():
-    assert isinstance(open_watcher(), PlainWatcher)
+    assert isinstance(open_progress(), PlainProgress)
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0:00"), (61, "1:01"), (3725, "1:02:05")])

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tinybuddy.llama2c import HEADER, PARTS
-from tinybuddy.modelfile import LoadedModel
+from tinybuddy.formats.llama2c import HEADER, PARTS
+from tinybuddy.formats.loaded import LoadedModel
 
 GGUF_NAMES = {
     "input_layernorm": "attn_norm",

@@ -18,7 +18,7 @@ from pathlib import Path
 from peers.files import write_gguf, write_llama2c
 
 from tinybuddy.config import SampleConfig
-from tinybuddy.modelfile import LoadedModel
+from tinybuddy.formats.loaded import LoadedModel
 
 Ids = list[list[int]]
 
@@ -62,7 +62,7 @@ class Engine(Teller):
 
     def __init__(self, model: LoadedModel, texts: int = 1, int8: bool = False) -> None:
         import tinybuddy
-        from tinybuddy.engine.decoder import Decoder
+        from tinybuddy.backends.engine.decoder import Decoder
 
         self.decoder = Decoder(model.config, model.weights, int8=int8)
         self.texts, self.exact = texts, not int8
@@ -72,7 +72,7 @@ class Engine(Teller):
 
     def begin(self, sample: SampleConfig, seed: int) -> Callable[[], Ids]:
         """Get ready."""
-        from tinybuddy.engine.decoder import Story
+        from tinybuddy.backends.engine.decoder import Story
 
         stories = [
             Story(self.decoder, [self.bos], self.length, sample, seed + text)
@@ -113,16 +113,16 @@ class Torch(Teller):
             import torch
         except ImportError:
             raise MissingError("pip install torch") from None
-        from tinybuddy.backend import TorchRunner
+        from tinybuddy.backends.pytorch import TorchBackend
 
         self.torch = torch
-        self.model = TorchRunner(model.config, model.weights).model
+        self.model = TorchBackend(model.config, model.weights).model
         self.length, self.bos = model.config.max_position_embeddings - 1, model.tokenizer.bos
         self.version = f"torch {torch.__version__}"
 
     def begin(self, sample: SampleConfig, seed: int) -> Callable[[], Ids]:
         """Get ready."""
-        from tinybuddy.model import Cache
+        from tinybuddy.backends.llama import Cache
 
         torch = self.torch
         torch.manual_seed(seed)

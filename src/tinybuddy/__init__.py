@@ -8,18 +8,17 @@
 Everything public is named here. Nothing heavy is imported before it is used.
 """
 
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tinybuddy.config import ModelConfig, Recipe, SampleConfig, TrainConfig, load_recipe
+    from tinybuddy.config import ModelConfig, Recipe, SampleConfig, TrainConfig
     from tinybuddy.errors import TinybuddyError, UsageError
-    from tinybuddy.evaluate import Evaluation, evaluate
-    from tinybuddy.export import export
-    from tinybuddy.generate import Model, load
+    from tinybuddy.evaluation.session import Evaluation, evaluate
+    from tinybuddy.exporters import export
+    from tinybuddy.generation.model import Model, load
+    from tinybuddy.recipes import load_recipe
     from tinybuddy.scoring import Score
-    from tinybuddy.train import Run, resume, train
+    from tinybuddy.training.session import Run, resume, train
 
 __version__ = "0.1.0"
 DEFAULT_MODEL = "tinybuddy-80k"
@@ -31,18 +30,18 @@ _HOMES = {
     "Recipe": "config",
     "SampleConfig": "config",
     "TrainConfig": "config",
-    "load_recipe": "config",
-    "Evaluation": "evaluate",
-    "evaluate": "evaluate",
-    "export": "export",
+    "load_recipe": "recipes",
+    "Evaluation": "evaluation.session",
+    "evaluate": "evaluation.session",
+    "export": "exporters",
     "TinybuddyError": "errors",
     "UsageError": "errors",
-    "Model": "generate",
-    "load": "generate",
+    "Model": "generation.model",
+    "load": "generation.model",
     "Score": "scoring",
-    "Run": "train",
-    "resume": "train",
-    "train": "train",
+    "Run": "training.session",
+    "resume": "training.session",
+    "train": "training.session",
 }
 
 __all__ = [
@@ -70,19 +69,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'tinybuddy' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"tinybuddy.{_HOMES[name]}"), name)
+    value = getattr(import_module(f"tinybuddy.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *_HOMES])
-
-
-class _Package(ModuleType):
-    """Keeps ``tinybuddy.train`` the function, though importing a submodule binds its name here."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

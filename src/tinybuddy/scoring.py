@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tinybuddy.backend import Runner
+from tinybuddy.backends.interface import Backend
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.tokenizer import Codec, encode_story
 
@@ -66,7 +66,7 @@ def windows(length: int, context: int) -> Iterator[tuple[int, int, int]]:
 
 
 def score(
-    runner: Runner,
+    backend: Backend,
     tokenizer: Codec,
     context: int,
     stories: Iterable[str],
@@ -75,7 +75,7 @@ def score(
     """Score stories, each alone, from ``<bos>`` to ``<eos>``, its raw bytes as they are.
 
     Args:
-        runner: the model.
+        backend: the model.
         tokenizer: its tokenizer.
         context: predictions at a time.
         stories: texts.
@@ -97,14 +97,14 @@ def score(
                 on_progress(number)
             yield ids
 
-    nats = log_likelihoods(runner, context, sequences())
+    nats = log_likelihoods(backend, context, sequences())
     if not sizes:
         raise TinybuddyError("There is no story to score: give at least one.")
     return Score(np.array(lost_bits) - nats / math.log(2), np.array(sizes), tokens)
 
 
 def log_likelihoods(
-    runner: Runner, context: int, sequences: Iterable[Sequence[int]]
+    backend: Backend, context: int, sequences: Iterable[Sequence[int]]
 ) -> NDArray[np.float64]:
     """Natural log-probability (sequences,) of all ids of each sequence after its first.
 
@@ -119,9 +119,9 @@ def log_likelihoods(
             _Window(number, ids[a : e + 1], p - a) for a, p, e in windows(len(ids) - 1, context)
         ]
         if len(held) >= HELD_WINDOWS:
-            _add_windows(runner, held, total)
+            _add_windows(backend, held, total)
             held = []
-    _add_windows(runner, held, total)
+    _add_windows(backend, held, total)
     if not np.isfinite(total).all():
         raise TinybuddyError("The model's numbers are not finite: its weights are broken.")
     return np.array(total)
@@ -133,7 +133,7 @@ class _Window(NamedTuple):
     skipped: int  # predictions that are only context
 
 
-def _add_windows(runner: Runner, held: list[_Window], total: list[float]) -> None:
+def _add_windows(backend: Backend, held: list[_Window], total: list[float]) -> None:
     """Add each window to its sequence; those of one length go together, so that none is filled."""
     for length, group in groupby(sorted(held, key=_length), key=_length):
         same = list(group)
@@ -141,7 +141,7 @@ def _add_windows(runner: Runner, held: list[_Window], total: list[float]) -> Non
         for start in range(0, len(same), rows):
             batch = same[start : start + rows]
             ids = np.array([window.ids for window in batch], np.int64)
-            log_p = runner.log_likelihoods(ids[:, :-1], ids[:, 1:]).astype(np.float64)
+            log_p = backend.log_likelihoods(ids[:, :-1], ids[:, 1:]).astype(np.float64)
             for row, window in zip(log_p, batch, strict=True):
                 total[window.sequence] += float(row[window.skipped :].sum())
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,72 +17,44 @@ from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.text import Text
 
-from tinybuddy.chart import sparkline
+from tinybuddy.progress import Hooks
 
 REDRAW_SECONDS = 0.25  # drawing takes about 3 ms, which is 1 % of the core at this pace
 
 
-class Watcher:
-    """What a run tells; this one keeps quiet, and the others say it."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def note(self, text: str) -> None:
-        """Take one sentence."""
-
-    def working(self, what: str, done: int, total: int) -> None:
-        """Take how far something else than training has come; a total of 0 is not known."""
-
-    def stepped(self, step: int, steps: int, loss: float, tokens_per_second: float) -> None:
-        """Take the numbers of a training step."""
-
-    def evaluated(self, row: dict[str, Any], steps: int) -> None:
-        """Take the row of an evaluation, as ``metrics.jsonl`` holds it."""
-
-    def close(self) -> None:
-        """Give the terminal back."""
-
-
-class PlainWatcher(Watcher):
+class PlainProgress(Hooks):
     """One plain line for each note and evaluation; work of over two seconds is named."""
 
     def __init__(self) -> None:
         self._named = ""
         self._since: float | None = None  # None once what is named has been printed
 
-    def note(self, text: str) -> None:
+    def on_note(self, text: str) -> None:
         """Print the sentence."""
         print(text, file=sys.stderr, flush=True)
 
-    def working(self, what: str, done: int, total: int) -> None:
+    def on_progress(self, what: str, done: int, total: int) -> None:
         """Print what is being done, once, when it has taken two seconds."""
         if what != self._named:
             self._named, self._since = what, time.monotonic()
         elif self._since is not None and time.monotonic() - self._since > 2:
             self._since = None
-            self.note(f"{what} ({done:,} of {total:,}) ..." if total else f"{what} ({done:,}) ...")
+            self.on_note(
+                f"{what} ({done:,} of {total:,}) ..." if total else f"{what} ({done:,}) ..."
+            )
 
-    def evaluated(self, row: dict[str, Any], steps: int) -> None:
+    def on_evaluation(self, row: dict[str, Any], steps: int) -> None:
         """Print the row as one line."""
         left = (steps - row["step"]) * row["train_seconds"] / max(1, row["step"])
         sample = " ".join(row["sample"].split())[:60]
-        self.note(
+        self.on_note(
             f"step {row['step']:>{len(str(steps))}}/{steps}  loss {row['loss']:.3f}  "
             f"{row['bits_per_byte']:.3f} bits/byte  {row['tokens_per_second']:,.0f} tokens/s  "
             f"{clock(left)} left  | {sample}"
         )
 
 
-class LiveWatcher(Watcher):
+class LiveProgress(Hooks):
     """A bar with the time left, the loss so far as a sparkline, and the latest sample."""
 
     def __init__(self, console: Console) -> None:
@@ -100,11 +73,11 @@ class LiveWatcher(Watcher):
         self._live.start()
         self._started = time.monotonic()
 
-    def note(self, text: str) -> None:
+    def on_note(self, text: str) -> None:
         """Print the sentence above the view."""
         self._live.console.print(text, markup=False, highlight=False)
 
-    def working(self, what: str, done: int, total: int) -> None:
+    def on_progress(self, what: str, done: int, total: int) -> None:
         """Move the bar for what is being done."""
         if what != self._bar.tasks[0].description:
             self._started = time.monotonic()
@@ -118,7 +91,7 @@ class LiveWatcher(Watcher):
         )
         self._draw()
 
-    def stepped(self, step: int, steps: int, loss: float, tokens_per_second: float) -> None:
+    def on_step(self, step: int, steps: int, loss: float, tokens_per_second: float) -> None:
         """Move the bar and the sparkline."""
         if not self._losses:
             self._first, self._started = step - 1, time.monotonic()
@@ -130,7 +103,7 @@ class LiveWatcher(Watcher):
         self._tokens_per_second = tokens_per_second
         self._draw()
 
-    def evaluated(self, row: dict[str, Any], steps: int) -> None:
+    def on_evaluation(self, row: dict[str, Any], steps: int) -> None:
         """Show the sample."""
         self._row = row
         self._draw(now=True)
@@ -167,10 +140,10 @@ class LiveWatcher(Watcher):
             self._drawn = time.monotonic()
 
 
-def open_watcher() -> Watcher:
+def open_progress() -> Hooks:
     """Return the live view in a terminal, plain lines elsewhere."""
     console = Console(stderr=True)
-    return LiveWatcher(console) if console.is_terminal else PlainWatcher()
+    return LiveProgress(console) if console.is_terminal else PlainProgress()
 
 
 def clock(seconds: float) -> str:
@@ -178,3 +151,13 @@ def clock(seconds: float) -> str:
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def sparkline(values: Sequence[float], width: int = 40) -> str:
+    """Draw values as a row of block characters, each the mean of its stretch."""
+    blocks = "▁▂▃▄▅▆▇█"
+    count = min(width, len(values))
+    edges = [len(values) * i // count for i in range(count + 1)] if count else []
+    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
+    low, high = min(means, default=0.0), max(means, default=0.0)
+    return "".join(blocks[round((m - low) / ((high - low) or 1.0) * 7)] for m in means)

@@ -1,0 +1,1 @@
+"""Does it speak English? A scorecard that any language model can take, and that can say no."""

@@ -1,0 +1,119 @@
+"""What a source is measured against: human stories, the training text, and a judge made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+
+from tinybuddy.corpus import VALIDATION_SHARE, open_corpus, survey
+from tinybuddy.corpus.statistics import Facts, derive, words
+from tinybuddy.errors import TinybuddyError
+from tinybuddy.evaluation.metrics.sentences import human_lengths
+from tinybuddy.evaluation.rivals.judge import JUDGED_STORIES, open_judge
+from tinybuddy.evaluation.stories import Story, human_story
+from tinybuddy.evaluation.subject import Subject
+
+HUMAN_STORIES = 200  # as many as a model tells
+FEWEST_STORIES = 20  # human ones; with fewer there is nothing to compare with
+MOST_STORY_BYTES = 1_000_000  # of a story that is scored: its tokens must fit the memory
+OVERLAP = 0.9  # of a story's rows of four words
+MOST_TRAINING_BYTES = 40_000_000  # counting n-grams takes 50 times as many bytes of memory
+FEWEST_ROWS = 10  # in a story that can be said to overlap
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Human stories and what was learned from them; without data, only the stored human figures.
+
+    Attributes:
+        source: what served the stories, in words.
+        sha256: of the stories.
+        train: training stories.
+        validation: stories that models have not trained on.
+        human: validation stories, treated as a model's.
+        more_human: others, for the control.
+        judge: see `tinybuddy.evaluation.rivals.judge`.
+        lengths: fewest and most words of a sentence.
+        stored: human values by figure, where there are no human stories.
+        stored_stories: number of training stories that the stored values are of.
+    """
+
+    source: str
+    sha256: str
+    train: Sequence[str]
+    validation: Sequence[str]
+    human: Sequence[Story]
+    more_human: Sequence[Story]
+    judge: Subject | None
+    lengths: tuple[float, float]
+    stored: dict[str, float]
+    stored_stories: int = 0
+
+    @cached_property
+    def facts(self) -> Facts | None:
+        """Words and rows of words of the training stories."""
+        return derive(self.train) if self.train else None
+
+
+def gather(data: str, stories: int, on_progress: Callable[[str], None]) -> Evidence:
+    """Read the human stories of a user's data.
+
+    Args:
+        data: as `tinybuddy.corpus.open_corpus` takes it.
+        stories: training stories at most; 0 for all.
+        on_progress: told what is being done.
+
+    Raises:
+        TinybuddyError: if the data cannot be read, or its validation stories are too few or too
+            long.
+    """
+    on_progress(f"reading {data}")
+    corpus, found = survey(open_corpus(data, stories))
+    if found.bytes > MOST_TRAINING_BYTES:
+        raise TinybuddyError(
+            f"{found.source} has {found.bytes:,} bytes of training stories; at most "
+            f"{MOST_TRAINING_BYTES:,} can be counted: use fewer with --stories N."
+        )
+    train, validation = list(corpus.train()), corpus.validation()
+    if len(validation) < FEWEST_STORIES:
+        raise TinybuddyError(
+            f"{found.source} gives {len(validation)} validation stories, and the scorecard needs "
+            f"{FEWEST_STORIES}: give a folder with a validation file, or some "
+            f"{round(FEWEST_STORIES / VALIDATION_SHARE)} different stories in all."
+        )
+    longest = max(len(story.encode("utf-8")) for story in validation)
+    if longest > MOST_STORY_BYTES:
+        raise TinybuddyError(
+            f"{found.source} has a validation story of {longest:,} bytes; at most "
+            f"{MOST_STORY_BYTES:,} can be scored at once: separate its stories."
+        )
+    # Alternating, so that the parts are alike however the stories are sorted.
+    human = [human_story(story) for story in validation[0::2][:HUMAN_STORIES]]
+    more = [human_story(story) for story in validation[1::2][:HUMAN_STORIES]]
+    on_progress("teaching the judge")
+    judge = open_judge(train[:JUDGED_STORIES])
+    lengths = human_lengths(human)
+    return Evidence(found.source, found.sha256, train, validation, human, more, judge, lengths, {})
+
+
+def stored_evidence() -> Evidence:
+    """Return human figures measured once on TinyStories, for use without any data."""
+    text = (resources.files(__package__) / "human.json").read_text("utf-8")
+    known = json.loads(text)
+    low, high = known["lengths"]
+    source = f"stored figures of {known['source']}"
+    figures, stories = known["figures"], known["training_stories"]
+    return Evidence(source, "", [], [], [], [], None, (low, high), figures, stories)
+
+
+def overlapping(validation: Sequence[str], facts: Facts) -> list[int]:
+    """Numbers of the validation stories that stand in the training text, by their content."""
+    found = []
+    for number, story in enumerate(validation):
+        known = facts.has_rows(words(story))
+        if len(known) >= FEWEST_ROWS and known.mean() >= OVERLAP:
+            found.append(number)
+    return found

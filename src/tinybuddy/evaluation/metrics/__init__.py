@@ -1,0 +1,1 @@
+"""What the scorecard measures: one file a metric."""

@@ -1,0 +1,99 @@
+"""Minimal pairs: does a model prefer good English to bad English of nearly the same words?
+
+The method is that of BLiMP (Warstadt et al. 2020, arXiv 1912.00582): two texts differ in one place,
+one of them is good English, and a model is right when it finds that one likelier.
+
+**Mirroring**, which is ours: pairs come in couples, and what is right in one of a couple is wrong
+in the other, at the same place and with the same spelling.
+
+    The dog (was) happy.     rather than     The dog (were) happy.
+    The dogs (were) happy.   rather than     The dogs (was) happy.
+
+So a model that merely finds "was" commoner than "were", or short texts likelier than long ones,
+is right once a couple: a score above one half comes from the words around that place alone.
+
+The texts are in `minimal_pairs.toml`, written for this project. In a template of it
+
+    {table}         stands for a word of that table, the same wherever it is named again
+    (one|two)       is what sets the members of a couple apart: `one` in the first, `two` in the
+                    other
+    <one|two>       is the place in question: `one` is right in the first member, `two` in the other
+
+and a word of a table may have these signs itself, such as `(dog|dogs)`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from itertools import product
+from typing import NamedTuple
+
+COUPLES = 100  # in each paradigm
+
+_SLOT = re.compile(r"\{(\w+)\}")
+_MEMBER = re.compile(r"\(([^()|]*)\|([^()|]*)\)")
+_PLACE = re.compile(r"<([^<>|]*)\|([^<>|]*)>")
+
+
+class Pair(NamedTuple):
+    """Texts that a speaker of English prefers to others of the same words.
+
+    Attributes:
+        good: the better texts; a model is right when it gives all of them together more
+            log-likelihood than all of ``bad``. A tie counts one half.
+        bad: the worse ones.
+    """
+
+    good: tuple[str, ...]
+    bad: tuple[str, ...]
+
+
+def minimal_pairs() -> dict[str, list[Pair]]:
+    """Pairs by paradigm: 12 of 200 each, always the same; pairs 2k and 2k + 1 are a couple."""
+    file = resources.files(__package__) / "minimal_pairs.toml"
+    source = tomllib.loads(file.read_text(encoding="utf-8"))
+    return {
+        paradigm: [
+            pair for text in _texts(lines.splitlines(), source["words"]) for pair in _couple(text)
+        ]
+        for paradigm, lines in source["templates"].items()
+    }
+
+
+def _texts(templates: Sequence[str], words: Mapping[str, Sequence[str]]) -> list[str]:
+    """The templates of a paradigm in turn, each time with other words, until it is full."""
+    filled = [_filled(template, words, start) for start, template in enumerate(templates)]
+    return [texts[turn] for turn in range(COUPLES // len(templates)) for texts in filled]
+
+
+def _filled(template: str, words: Mapping[str, Sequence[str]], start: int) -> list[str]:
+    """All texts of a template (before it is said for a member), neighbours unlike each other.
+
+    They are in steps of about the golden section through all rows of words, which visits each once
+    because the step has no divisor in common with their number. Another ``start`` gives other words
+    first.
+    """
+    tables = list(dict.fromkeys(_SLOT.findall(template)))
+    rows = list(product(*(words[table] for table in tables)))
+    step = next(
+        n for n in range(int(0.618 * len(rows)), 2 * len(rows)) if math.gcd(n, len(rows)) == 1
+    )
+    order = ((start + i) * step % len(rows) for i in range(len(rows)))
+    return [template.format(**dict(zip(tables, rows[n], strict=True))) for n in order]
+
+
+def _couple(text: str) -> tuple[Pair, Pair]:
+    first, second = (
+        Pair(good=(_said(text, member, member),), bad=(_said(text, member, 1 - member),))
+        for member in (0, 1)
+    )
+    return first, second
+
+
+def _said(text: str, member: int, choice: int) -> str:
+    """The text for a member of its couple, with one of the two words at the place in question."""
+    return _PLACE.sub(rf"\{choice + 1}", _MEMBER.sub(rf"\{member + 1}", text))

@@ -1,0 +1,1 @@
+"""The scorecard for people: tables in the terminal, and one page."""

@@ -1,0 +1,1 @@
+"""What a model is measured beside: n-gram models, and sources that must fail."""

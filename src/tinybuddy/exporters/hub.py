@@ -1,0 +1,121 @@
+"""A directory for the hub: all that transformers opens, a model card, and the card's own files.
+
+``model.py``, ``output/model.pt`` and ``data/tokenizer.json`` are what the usage code of the
+published card of this model names; that tokenizer adds no ``<bos>`` by itself, since the code does.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinybuddy.backends import check_device, open_backend
+from tinybuddy.disk import write_text
+from tinybuddy.errors import TinybuddyError
+from tinybuddy.exporters.model_card import model_card
+from tinybuddy.formats.hub import read_model, write_model
+from tinybuddy.formats.loaded import ModelFiles
+from tinybuddy.tokenizer import BOS
+from tinybuddy.training.metadata import FACTS, TRAINING, facts_beside, training_of
+
+TOLERANCE = 1e-5  # of the logits
+EXTRA_CARD_FILES = ("model.py", "output/model.pt", "data/tokenizer.json")
+
+
+def write_hub(source: Path, out: Path) -> None:
+    """Write the directory ``out`` from the model directory ``source``, and prove it.
+
+    Raises:
+        TinybuddyError: if PyTorch is missing, ``source`` is damaged, or the copy differs.
+    """
+    check_device()
+    files = read_model(source)
+    write_release(files, training_of(source), facts_beside(source), out)
+    _write_card_files(files, out)
+    _prove(files, out)
+
+
+def write_release(
+    files: ModelFiles, training: Mapping[str, Any], facts: Path | None, out: Path
+) -> None:
+    """Write the model, how it was trained, facts of the text, and the model card."""
+    write_model(out, files)
+    if training:
+        write_text(out / TRAINING, json.dumps(training, indent=2) + "\n")
+    if facts:
+        shutil.copyfile(facts, out / FACTS)
+    write_text(out / "README.md", model_card(files, training))
+
+
+def push(folder: Path, name: str) -> str:
+    """Upload a directory to the hub as ``USER/NAME``; HF_TOKEN or a login says who you are.
+
+    Returns:
+        The address of the upload.
+
+    Raises:
+        TinybuddyError: if the hub refuses or does not answer.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HFValidationError
+
+    api = HfApi()
+    try:
+        api.create_repo(name, repo_type="model", exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=name, folder_path=folder, commit_message="Upload from tinybuddy"
+        )
+    except HFValidationError as error:
+        raise TinybuddyError(f"{name!r} is no name on the hub ({error}): use USER/NAME.") from None
+    except Exception as error:  # also those of the HTTP library below, which is not always the same
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise TinybuddyError(
+            f"The hub did not take {name} ({reason}): check the name, the network, and that "
+            "HF_TOKEN may write."
+        ) from None
+    return str(commit.commit_url)
+
+
+def _write_card_files(files: ModelFiles, out: Path) -> None:
+    import torch
+
+    write_text(
+        out / "model.py", (resources.files("tinybuddy.backends") / "llama.py").read_text("utf-8")
+    )
+    tokenizer = json.loads(files.tokenizer.to_json()) | {"post_processor": None}
+    write_text(out / "data" / "tokenizer.json", json.dumps(tokenizer, indent=2))
+    (out / "output").mkdir(parents=True, exist_ok=True)
+    weights = {name: torch.from_numpy(array.copy()) for name, array in files.weights.items()}
+    torch.save(weights, out / "output" / "model.pt")
+
+
+def _prove(files: ModelFiles, out: Path) -> None:
+    """Compare logits: the copy in safetensors, and the card's files, against the original."""
+    import torch
+
+    ids = [BOS, *files.tokenizer.encode("Once upon a time, a fox found a drum.")]
+    ids = ids[: files.config.max_position_embeddings]
+    expected = (
+        open_backend(files.config, files.weights, name="torch").stream().feed(np.array([ids]))
+    )
+    copy = read_model(out)
+    spec = importlib.util.spec_from_file_location("exported_model", out / "model.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    model = module.create_model(json.loads((out / "config.json").read_text("utf-8")))
+    model.load_state_dict(torch.load(out / "output" / "model.pt", weights_only=True))
+    with torch.inference_mode():
+        card = model(torch.tensor([ids]))[0, -1].numpy()
+    again = open_backend(copy.config, copy.weights, name="torch").stream().feed(np.array([ids]))
+    for logits in (again, card):
+        if not np.allclose(logits, expected, atol=TOLERANCE, rtol=0):
+            raise TinybuddyError(f"The model written to {out} computes other logits: not kept.")

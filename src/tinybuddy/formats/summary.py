@@ -1,0 +1,47 @@
+"""What a model or recipe is made of, counted exactly."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tinybuddy.config import ModelConfig, unknown
+from tinybuddy.errors import UsageError
+from tinybuddy.formats.hub import read_config
+from tinybuddy.formats.llama2c import read_shape
+from tinybuddy.formats.references import find_model, released_names
+from tinybuddy.recipes import load_recipe, recipe_names
+
+
+def describe(subject: str) -> dict[str, Any]:
+    """Count the parameters of a recipe, a model directory, a run, a config.json or llama2.c model.
+
+    Returns:
+        ``name``, ``parameters``, ``breakdown`` by part, ``bytes`` as float32, and ``shape``.
+
+    Raises:
+        UsageError: if there is no recipe or model of this name.
+        TinybuddyError: if it is none of these.
+    """
+    config = _shape(subject)
+    return {
+        "name": subject,
+        "parameters": config.parameters,
+        "breakdown": config.breakdown(),
+        "bytes": 4 * config.parameters,
+        "shape": asdict(config),
+    }
+
+
+def _shape(subject: str) -> ModelConfig:
+    path, names = Path(subject), {*recipe_names(), *released_names()}
+    if path.is_dir() or subject in released_names():
+        return read_config(find_model(subject) / "config.json")
+    if path.suffix == ".json":
+        return read_config(path)
+    if path.suffix == ".bin":
+        return read_shape(path)
+    if not path.exists() and path.suffix != ".toml" and subject not in names:
+        raise UsageError(unknown("recipe or model", subject, names))
+    return load_recipe(subject).model

@@ -1,0 +1,1 @@
+"""Prompt in, stream of text out."""

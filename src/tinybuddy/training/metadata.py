@@ -1,0 +1,66 @@
+"""How a model came to be, as it travels with the model: ``training.json`` and ``facts.npz``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tinybuddy.disk import read_text
+from tinybuddy.training.checkpoint import is_run, read_recipe, read_record
+
+TRAINING, FACTS = "training.json", "facts.npz"
+
+
+def training_of(model: Path) -> dict[str, Any]:
+    """Return the recipe and the record of the run behind a model directory; empty if unknown.
+
+    They are in its ``training.json``, or in the run that it is a checkpoint of. Of paths on
+    the disk of whoever trained it only the last two parts are kept.
+    """
+    if (model / TRAINING).is_file():
+        try:
+            known = json.loads(read_text(model / TRAINING, 1_000_000))
+        except (ValueError, RecursionError):
+            return {}
+        whole = isinstance(known, dict) and known.keys() >= {"recipe", "run", "steps", "result"}
+        return known if whole else {}
+    run = _run_of(model)
+    if run is None:
+        return {}
+    record = read_record(run)
+    result = record.pop("result", {})
+    if "data" in record:
+        record["data"] = record["data"] | {"source": short_source(record["data"]["source"])}
+    kept = {"bits_per_byte", "validation_stories", "validation_bytes", "steps", "train_seconds"}
+    kept |= {"cpu_seconds"}
+    recipe = read_recipe(run).to_mapping()
+    source = recipe["train"]["from_model"]
+    data = recipe["train"]["data"]
+    recipe["train"] |= {"data": short_source(data), "from_model": short_source(source)}
+    return {
+        "recipe": recipe,
+        "run": record,
+        "steps": int(model.resolve().name),
+        "result": {key: value for key, value in result.items() if key in kept},
+    }
+
+
+def facts_beside(model: Path) -> Path | None:
+    """Return the ``facts.npz`` of a model directory or of its run, if there is one."""
+    run = _run_of(model)
+    places = [model / FACTS, *([run / FACTS] if run else [])]
+    return next((path for path in places if path.is_file()), None)
+
+
+def _run_of(model: Path) -> Path | None:
+    run = model.resolve().parent.parent
+    return run if model.resolve().parent.name == "checkpoints" and is_run(run) else None
+
+
+def short_source(source: str) -> str:
+    """Return the last two parts of a path, for what leaves this disk.
+
+    Names of the hub and of the tales stay as they are.
+    """
+    return "/".join(Path(source).parts[-2:])

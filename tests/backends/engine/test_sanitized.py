@@ -1,0 +1,57 @@
+"""The engine's own tests once more, under AddressSanitizer and UndefinedBehaviorSanitizer."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tinybuddy.backends.engine import build
+
+SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1", "-g"]
+HERE = Path(__file__).parent
+
+
+def runtimes() -> list[str]:
+    """Where the compiler keeps what must be loaded before Python; empty where it has none."""
+    names = ("libasan.so", "libubsan.so")
+    command = [*build.find_compiler(), "-print-file-name="]
+    found = [
+        subprocess.check_output([*command[:-1], command[-1] + name], text=True).strip()
+        for name in names
+    ]
+    return found if all(Path(path).is_absolute() for path in found) else []
+
+
+def test_sanitizers_find_nothing_in_the_engines_tests(tmp_path: Path):
+    if sys.platform != "linux" or not (preloaded := runtimes()):
+        pytest.skip("this compiler has no sanitizers that Python can load")
+    build.build(tmp_path, SANITIZED)
+    environment = os.environ | {
+        "LD_PRELOAD": " ".join(preloaded),
+        "ASAN_OPTIONS": "detect_leaks=0",  # Python itself leaves memory to the system
+        "TINYBUDDY_SANITIZED": str(tmp_path),
+    }
+    tests = [str(HERE / name) for name in ("test_decode.py", "test_train.py")]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "tests.backends.engine.sanitized",
+        *tests,
+    ]
+    done = subprocess.run(
+        [*command, "-k", "not sanitizers"],
+        env=environment,
+        cwd=HERE.parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
+    assert " passed" in done.stdout

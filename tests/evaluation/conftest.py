@@ -1,0 +1,26 @@
+"""Evidence made of the built-in tales, for all that needs no TinyStories."""
+
+from __future__ import annotations
+
+import pytest
+
+from tinybuddy.evaluation.evidence import Evidence, gather
+from tinybuddy.evaluation.metrics.bits_per_byte import Rivals, open_rivals
+from tinybuddy.evaluation.scorecard import Standard, open_standard
+from tinybuddy.tokenizer import train_tokenizer
+
+
+@pytest.fixture(scope="session")
+def evidence() -> Evidence:
+    return gather("tales", 1500, lambda what: None)
+
+
+@pytest.fixture(scope="session")
+def standard(evidence: Evidence) -> Standard:
+    return open_standard(evidence, evidence.facts)
+
+
+@pytest.fixture(scope="session")
+def rivals(evidence: Evidence) -> Rivals:
+    tokenizer = train_tokenizer(evidence.train, 512)
+    return open_rivals(tokenizer, evidence.train, evidence.validation)
