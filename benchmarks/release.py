@@ -32,7 +32,7 @@ from tinybuddy.evaluation.report.wording import (
 from tinybuddy.evaluation.scorecard import Scorecard
 from tinybuddy.exporters.hub import write_release
 from tinybuddy.formats.hub import read_model
-from tinybuddy.formats.references import RELEASED, find_model
+from tinybuddy.formats.references import RELEASED, find_directory
 from tinybuddy.training.checkpoint import read_recipe, read_record
 from tinybuddy.training.metadata import facts_beside, training_of
 
@@ -90,7 +90,7 @@ def main() -> None:
     options = parser.parse_args()
     name, runs, data = options.name, options.runs, options.data
     check(runs, data)
-    source, recipe = find_model(runs[0]), read_recipe(runs[0]).name
+    source, recipe = find_directory(runs[0]), read_recipe(runs[0]).name
     measured = []
     for folder in options.score or [data]:
         stories = open_corpus(str(folder)).validation()

@@ -13,7 +13,8 @@ import pytest
 
 from tinybuddy.corpus.tales import tell
 from tinybuddy.progress import Hooks
-from tinybuddy.training.session import Run, train
+from tinybuddy.training.loop import Run
+from tinybuddy.training.session import train
 
 # A model that learns in a second: the settings of every test that must train.
 SMALL = {

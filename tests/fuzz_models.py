@@ -21,7 +21,7 @@ from typing import Any
 
 import tinybuddy
 from tinybuddy.errors import TinybuddyError
-from tinybuddy.formats.references import find_model
+from tinybuddy.formats.references import find_directory
 
 FILES = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json")
 VALUES: list[Any] = [
@@ -165,5 +165,5 @@ def fuzz(model: Path, count: int, seed: int = 0) -> Counter[str]:
 if __name__ == "__main__":
     model, count, *seed = sys.argv[1:]
     began = time.monotonic()
-    print(dict(fuzz(find_model(model), int(count), int(seed[0]) if seed else 0)))
+    print(dict(fuzz(find_directory(model), int(count), int(seed[0]) if seed else 0)))
     print(f"{count} directories in {time.monotonic() - began:.0f} s")

@@ -1,4 +1,4 @@
-"""How well a model foresees text, in bits per byte: comparable between any two tokenizers."""
+"""How well a model predicts text, in bits per byte: comparable between any two tokenizers."""
 
 from __future__ import annotations
 

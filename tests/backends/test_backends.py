@@ -20,7 +20,7 @@ from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.evaluation.adapters import open_subject
 from tinybuddy.formats.hub import read_model, write_model
 from tinybuddy.formats.loaded import ModelFiles
-from tinybuddy.formats.references import find_model
+from tinybuddy.formats.references import find_directory
 from tinybuddy.recipes import parse_recipe
 from tinybuddy.training.provenance import provenance
 from tinybuddy.training.session import plan, train
@@ -159,7 +159,7 @@ def test_an_engine_that_a_file_names_is_refused_on_another_device(tmp_path: Path
 
 
 def test_a_model_that_is_broken_is_named(tmp_path: Path):
-    files = read_model(find_model(CARD))
+    files = read_model(find_directory(CARD))
     huge = np.full_like(files.weights["model.norm.weight"], 3e38)
     weights = {**files.weights, "model.norm.weight": huge}
     write_model(

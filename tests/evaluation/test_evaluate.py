@@ -26,8 +26,8 @@ from tinybuddy.evaluation.report.table import tables
 from tinybuddy.evaluation.scorecard import Standard, score_text
 from tinybuddy.formats.hub import read_model, write_model
 from tinybuddy.formats.loaded import ModelFiles
-from tinybuddy.formats.references import find_model
-from tinybuddy.training.session import Run
+from tinybuddy.formats.references import find_directory
+from tinybuddy.training.loop import Run
 
 NAME = "tinybuddy-80k-card"
 
@@ -158,7 +158,7 @@ def test_overlap_is_said_loudly(small_run: Run, tmp_path: Path, stories: list[st
 
 def _overflowing(folder: Path, small_run: Run) -> None:
     """Write a model whose weights are finite and whose logits are not."""
-    files = read_model(find_model(small_run.path))
+    files = read_model(find_directory(small_run.path))
     huge = np.full_like(files.weights["model.norm.weight"], 3e38)
     weights = {**files.weights, "model.norm.weight": huge}
     write_model(folder, ModelFiles(files.config, weights, files.tokenizer, files.sample))
@@ -174,7 +174,7 @@ def test_logits_that_are_not_finite(cli: Cli, tmp_path: Path, small_run: Run, st
 
 
 def test_a_model_without_tokenizer(cli: Cli, tmp_path: Path, small_run: Run):
-    shutil.copytree(find_model(small_run.path), tmp_path / "mute")
+    shutil.copytree(find_directory(small_run.path), tmp_path / "mute")
     (tmp_path / "mute" / "tokenizer.json").unlink()
     done = cli("evaluate", "mute")
     assert done.returncode == 1
@@ -251,7 +251,7 @@ def test_models_of_one_name_and_of_odd_names_are_told_apart(
     small_run: Run, story_folder: Path, tmp_path: Path
 ):
     odd = tmp_path / "x[" / "foo]y"
-    shutil.copytree(find_model(small_run.path), odd)
+    shutil.copytree(find_directory(small_run.path), odd)
     found = tinybuddy.evaluate(odd, odd, small_run.path, odd, data=story_folder)
     names = [card.name for card in found.scorecards]
     assert names == [str(odd), f"{odd} (2)", str(small_run.path), f"{odd} (3)"]

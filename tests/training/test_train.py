@@ -30,10 +30,11 @@ from tinybuddy.backends.interface import Trainer
 from tinybuddy.config import ModelConfig, TrainConfig
 from tinybuddy.corpus import open_corpus, ranges, survey
 from tinybuddy.errors import TinybuddyError, UsageError
-from tinybuddy.formats.references import find_model
+from tinybuddy.formats.references import find_directory
 from tinybuddy.formats.runs import latest_checkpoint
 from tinybuddy.progress import Hooks
 from tinybuddy.tokenizer import encode_story
+from tinybuddy.training import loop
 from tinybuddy.training.checkpoint import (
     append_metrics,
     is_run,
@@ -44,14 +45,15 @@ from tinybuddy.training.checkpoint import (
     rewind_metrics,
     save_checkpoint,
 )
-from tinybuddy.training.session import Run, _Loop, plan, resume, train
+from tinybuddy.training.loop import Run, _Loop
+from tinybuddy.training.session import plan, resume, train
 from tinybuddy.weights import hidden_matrices, weight_shapes
 
 TOKENS = np.arange(1000, dtype=np.uint16)
 
 
 def _sha256(run: Path) -> str:
-    return hashlib.sha256((find_model(run) / "model.safetensors").read_bytes()).hexdigest()
+    return hashlib.sha256((find_directory(run) / "model.safetensors").read_bytes()).hexdigest()
 
 
 class Notes(Hooks):
@@ -336,7 +338,7 @@ def test_a_second_writer_is_refused(story_file: Path, tmp_path: Path, cli: Cli):
 
 
 def test_a_run_is_not_overwritten(small_run: Run, story_file: Path):
-    for folder in (small_run.path, find_model(small_run.path), story_file.parent):
+    for folder in (small_run.path, find_directory(small_run.path), story_file.parent):
         before = {path: path.read_bytes() for path in folder.glob("**/*.*") if path.is_file()}
         with pytest.raises(TinybuddyError, match="already holds something: go on with"):
             train(data=story_file, out=folder, hooks=Hooks(), **SMALL)
@@ -376,7 +378,7 @@ def test_without_latest_it_goes_on_from_the_newest(small_run: Run, story_file, t
     run = tmp_path / "run"
     _interrupted(story_file, run, at=9)
     (run / "latest").unlink()
-    assert find_model(run).name == "000009"
+    assert find_directory(run).name == "000009"
     assert load_checkpoint(run).step == 9  # type: ignore[union-attr]
     steps = []
 
@@ -425,7 +427,7 @@ def test_ctrl_c_at_an_evaluation_keeps_its_row(
     assert "due" not in read_record(again.path)
 
 
-def test_the_processors_seconds_are_those_of_learning(
+def test_the_processors_seconds_are_those_of_training(
     story_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """A clock that stands still but for 1 s a step and 100 s a score tells them apart."""
@@ -439,7 +441,7 @@ def test_the_processors_seconds_are_those_of_learning(
         return timed
 
     monkeypatch.setattr("time.process_time", lambda: clock[0])
-    monkeypatch.setattr(_Loop, "_learn", takes(1.0, _Loop._learn))
+    monkeypatch.setattr(_Loop, "_train_step", takes(1.0, _Loop._train_step))
     monkeypatch.setattr(_Loop, "_score", takes(100.0, _Loop._score))
     _interrupted(story_file, tmp_path / "run", at=8)
     assert resume(tmp_path / "run", Hooks()).result["cpu_seconds"] == SMALL["steps"]
@@ -515,7 +517,7 @@ def test_numbers_that_break_keep_the_last_checkpoint(
                 trainers[0]._put(0, weights)
 
     broken: list[Hooks] = []
-    monkeypatch.setattr(sys.modules["tinybuddy.training.session"], "open_trainer", open_and_keep)
+    monkeypatch.setattr(loop, "open_trainer", open_and_keep)
     with pytest.raises(TinybuddyError, match="not finite at step 6: the checkpoint before it"):
         train(data=story_file, out=tmp_path / "run", hooks=Breaker(), **SMALL)
     checkpoint = load_checkpoint(tmp_path / "run")
@@ -642,7 +644,9 @@ def test_a_damaged_checkpoint_is_one_sentence(story_file: Path, tmp_path: Path):
         damages.append(safetensors.numpy.save(state, counts | wrong))
     for damage in damages:
         path.write_bytes(damage)
-        with pytest.raises(TinybuddyError, match=r"is damaged|is not what the optimizer"):
+        with pytest.raises(
+            TinybuddyError, match=r"is damaged|is not the state of this model's optimizer"
+        ):
             resume(tmp_path / "run", Hooks())
     path.write_bytes(safetensors.numpy.save(state, counts))
     assert resume(tmp_path / "run", Hooks()).result["steps"] == 12

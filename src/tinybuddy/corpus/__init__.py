@@ -132,7 +132,7 @@ def open_corpus(
             or a hub data set ``owner/name``.
         stories: training stories at most; 0 for all (of the tales: 5,000).
         clean: mend mojibake in training stories.
-        on_progress: told of a download: bytes so far, bytes of the whole file.
+        on_progress: called during a download: bytes so far, bytes of the whole file.
 
     Raises:
         TinybuddyError: if it cannot be read.

@@ -66,7 +66,7 @@ def _files_in(folder: Path) -> list[Path]:
 
 
 def _two_splits(files: list[Path]) -> dict[str, list[Path]] | None:
-    """The splits that the files' names tell; None where they are not both told."""
+    """The splits that the files' names give; None unless both are there."""
     by_stem: dict[str, list[Path]] = {}
     for file in files:
         by_stem.setdefault(file.name.lower().split(".")[0], []).append(file)

@@ -112,7 +112,7 @@ class Subject:
         given = [tuple(row) for row in ids]
         with self.named():
             for row, new in continue_ids(
-                self.backend, self.context, given, characters, config, seeds, codec.eos, is_short
+                self.backend, given, characters, config, seeds, codec.eos, is_short
             ):
                 ids[row] += new
         texts = [codec.decode(row) for row in ids]

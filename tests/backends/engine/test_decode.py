@@ -28,9 +28,9 @@ from tinybuddy.backends.pytorch import TorchBackend
 from tinybuddy.config import ModelConfig, SampleConfig
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.formats.hub import read_model
-from tinybuddy.formats.references import find_model
+from tinybuddy.formats.references import find_directory
 from tinybuddy.generation.decoding import continue_ids
-from tinybuddy.generation.sampling import PCG32, probabilities, sample
+from tinybuddy.sampling import PCG32, probabilities, sample
 from tinybuddy.weights import weight_shapes
 
 ENGINE = Path(face.__file__).parent
@@ -181,7 +181,7 @@ def test_a_text_does_not_feel_its_neighbours(config: ModelConfig, int8: bool, li
 
 
 def test_eight_bits_give_nearly_the_same_logits(library: ctypes.CDLL):
-    files = read_model(find_model("tinybuddy-80k-card"))
+    files = read_model(find_directory("tinybuddy-80k-card"))
     exact = Decoder(files.config, files.weights, library=library)
     coarse = Decoder(files.config, files.weights, int8=True, library=library)
     ids = np.array([[1, *GOLDEN["cases"][0]["ids"]]])
@@ -196,13 +196,13 @@ def test_eight_bits_give_nearly_the_same_logits(library: ctypes.CDLL):
 
 @pytest.fixture(scope="session")
 def card(library: ctypes.CDLL) -> Decoder:
-    files = read_model(find_model("tinybuddy-80k-card"))
+    files = read_model(find_directory("tinybuddy-80k-card"))
     return Decoder(files.config, files.weights, library=library)
 
 
 @pytest.mark.parametrize("kernels", [*KERNELS, "scalar"])
 def test_texts_are_golden(kernels: str, scalar_library: ctypes.CDLL):
-    files = read_model(find_model("tinybuddy-80k-card"))
+    files = read_model(find_directory("tinybuddy-80k-card"))
     library = scalar_library if kernels == "scalar" else open_kernels(kernels)
     decoder = Decoder(files.config, files.weights, library=library)
     for case in GOLDEN["cases"] + SEEDED["cases"]:
@@ -231,9 +231,7 @@ def test_one_seed_tells_one_story(how: SampleConfig, prompt: str, card: Decoder)
     model = tinybuddy.load("tinybuddy-80k-card", backend="torch")
     ids, eos = [model.tokenizer.bos, *model.tokenizer.encode(prompt)], model.tokenizer.eos
     for seed in (0, 7):
-        expected = [
-            new for _, new in continue_ids(model.backend, 128, [ids], 300, how, [seed], eos)
-        ]
+        expected = [new for _, new in continue_ids(model.backend, [ids], 300, how, [seed], eos)]
         assert [[id] for id in card.continue_ids(ids, 300, how, seed, eos)] == expected
 
 

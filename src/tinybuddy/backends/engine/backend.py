@@ -11,10 +11,14 @@ from tinybuddy.formats.loaded import StoredWeights
 from tinybuddy.weights import Weights
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
+    from tinybuddy.backends.engine.decoder import Story
     from tinybuddy.backends.engine.trainer import EngineScorer
+    from tinybuddy.config import SampleConfig
 
 
 class EngineBackend:
@@ -34,6 +38,16 @@ class EngineBackend:
     def stream(self, texts: int = 1) -> Stream:
         """Begin one text, or several of equal length."""
         return self.decoder.stream(texts)
+
+    def begin(
+        self, prompt: Sequence[int], count: int, sample: SampleConfig, seed: int, eos: int = -1
+    ) -> Story:
+        """Begin a text whose tokens are drawn here; see `Backend.begin`."""
+        return self.decoder.begin(prompt, count, sample, seed, eos)
+
+    def advance(self, generations: Sequence[Story], steps: int) -> None:
+        """Go on with texts side by side; see `Backend.advance`."""
+        self.decoder.advance(generations, steps)
 
     def log_likelihoods(self, inputs: Ids, targets: Ids) -> NDArray[np.float32]:
         """Natural log-probability (B, T) of each target id after the inputs up to its place."""

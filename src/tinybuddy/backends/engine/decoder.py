@@ -314,6 +314,12 @@ class Decoder:
             )
         _check(result)
 
+    def begin(
+        self, prompt: Sequence[int], count: int, sample: SampleConfig, seed: int, eos: int = -1
+    ) -> Story:
+        """Begin a text whose tokens are drawn here; see `Backend.begin`."""
+        return Story(self, prompt, count, sample, seed, eos)
+
     def advance(self, stories: Sequence[Story], steps: int) -> None:
         """Go on with stories side by side: ``steps`` tokens each, or until they end.
 
@@ -485,6 +491,11 @@ class Story:
     def ended(self) -> bool:
         """Whether nothing follows."""
         return bool(self.native.ended)
+
+    @property
+    def broken(self) -> bool:
+        """Whether it ended because the model's logits are not finite."""
+        return bool(self.native.result)
 
     def new_ids(self, begin: int = 0) -> list[int]:
         """Return the ids after the prompt, from the ``begin``-th on."""

@@ -11,17 +11,17 @@ import ctypes
 import functools
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ctypes import POINTER, byref, c_double, c_float, c_int, c_int32, c_int64, c_void_p
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinybuddy.backends.engine.decoder import Decoder
+from tinybuddy.backends.engine.decoder import Decoder, Story
 from tinybuddy.backends.engine.library import load, run_stoppable
 from tinybuddy.backends.interface import Stopped
-from tinybuddy.config import ModelConfig, TrainConfig
+from tinybuddy.config import ModelConfig, SampleConfig, TrainConfig
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.weights import Weights, hidden_matrices, weight_shapes
 
@@ -103,6 +103,17 @@ class EngineScorer:
     def stream(self, texts: int = 1) -> Stream:
         """Begin one text, or several of equal length."""
         return self.decoder.stream(texts)
+
+    def begin(
+        self, prompt: Sequence[int], count: int, sample: SampleConfig, seed: int, eos: int = -1
+    ) -> Story:
+        """Begin a text of the weights as they are now; see `Backend.begin`."""
+        return self.decoder.begin(prompt, count, sample, seed, eos)
+
+    def advance(self, generations: Sequence[Story], steps: int) -> None:
+        """Go on with texts, each with the weights that it began with; see `Backend.advance`."""
+        for decoder in dict.fromkeys(text.decoder for text in generations):
+            decoder.advance([text for text in generations if text.decoder is decoder], steps)
 
     def weights(self) -> Weights:
         """Copies of the weights, under transformers' names."""
@@ -337,7 +348,7 @@ class EngineTrainer(EngineScorer):
             or not all(count >= 1 and count.is_integer() for count in counts)
         ):
             raise TinybuddyError(
-                "state.safetensors is not what the optimizer of this model remembers: delete this "
+                "state.safetensors is not the state of this model's optimizer: delete this "
                 "checkpoint and name the one before it in latest."
             )
         none = {name: np.zeros(shape, np.float32) for name, shape in self._muon.items()}

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from tinybuddy.evaluation.subject import Subject
-from tinybuddy.formats.hub import TOKENIZER_HASH
-from tinybuddy.formats.references import find_model
+from tinybuddy.formats.references import Kind, find
 from tinybuddy.generation.model import Model, load
 
 
@@ -24,9 +22,9 @@ def open_subject(model: str | Path | Model, threads: int = 1, backend: str = "en
         TinybuddyError: if there is no such model, it is damaged, or it has no tokenizer.
     """
     if isinstance(model, Model):
-        return _own(model, str(model.path) if model.path != Path() else "model")
-    path = Path(model) if Path(model).suffix == ".bin" else find_model(model)
-    if path.is_dir() and not _is_own(path):
+        return _own(model, str(model.path or "model"))
+    kind, path = find(model)
+    if kind is Kind.TRANSFORMERS:
         from tinybuddy.evaluation.adapters.transformers import open_transformers
 
         return open_transformers(path)
@@ -36,14 +34,4 @@ def open_subject(model: str | Path | Model, threads: int = 1, backend: str = "en
 def _own(model: Model, name: str) -> Subject:
     config = model.config
     context, count = config.max_position_embeddings, config.parameters
-    path = model.path if model.path != Path() else None
-    return Subject(name, model.backend, model.tokenizer, context, count, path)
-
-
-def _is_own(folder: Path) -> bool:
-    """Whether this package wrote the directory; what others wrote is opened as they open it."""
-    try:
-        values = json.loads((folder / "config.json").read_bytes())
-    except (ValueError, RecursionError):
-        return True  # which says what is wrong with it
-    return isinstance(values, dict) and TOKENIZER_HASH in values
+    return Subject(name, model.backend, model.tokenizer, context, count, model.path)

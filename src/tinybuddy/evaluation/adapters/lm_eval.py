@@ -183,7 +183,7 @@ class _Requests:
         config = SampleConfig.from_mapping(drawn | {name: settings[name] for name in named})
         ids = [subject.tokenizer.bos, *subject.tokenizer.encode(prompt)]
         count, eos = int(settings.get("max_gen_toks", MAX_NEW_TOKENS)), subject.tokenizer.eos
-        told = continue_ids(subject.backend, subject.context, [ids], count, config, [seed], eos)
+        told = continue_ids(subject.backend, [ids], count, config, [seed], eos)
         return chain.from_iterable(new for _, new in told)
 
     def _finite(self, logits: Any) -> Any:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tinybuddy.backends import check_device
 from tinybuddy.backends.interface import Ids, Stream
+from tinybuddy.backends.lockstep import LockstepBackend
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.evaluation.subject import Subject
 from tinybuddy.tokenizer import check_unicode
@@ -73,7 +74,7 @@ def open_transformers(path: Path) -> Subject:
             )
         tokenizer = AutoTokenizer.from_pretrained(path, **local)
         context = _context(model, tokenizer)
-        codec, backend = _Codec(tokenizer, model, path), _Backend(model)
+        codec, backend = _Codec(tokenizer, model, path), _Backend(model, context)
         _check_causal(backend, codec, context, path)
     return Subject(
         name=path.resolve().name,
@@ -85,11 +86,11 @@ def open_transformers(path: Path) -> Subject:
     )
 
 
-class _Backend:
+class _Backend(LockstepBackend):
     """A model of transformers behind the interface of `tinybuddy.backends.pytorch.Backend`."""
 
-    def __init__(self, model: Any) -> None:
-        self._model = model.float().eval()
+    def __init__(self, model: Any, context: int) -> None:
+        self._model, self.context = model.float().eval(), context
 
     def stream(self, texts: int = 1) -> Stream:
         """Begin one text, or several of equal length."""
