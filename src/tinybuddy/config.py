@@ -158,7 +158,7 @@ class ModelConfig(_Checked):
 
 @dataclass(frozen=True)
 class TrainConfig(_Checked):
-    """What a run reads, how it trains and how often it evaluates. The defaults are recipe `card`."""
+    """What a run reads, how it trains and when it evaluates. The defaults are recipe `card`."""
 
     data: str = _setting(
         "auto",
