@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from tinybuddy.training.session import resume, train
 
 __version__ = "0.1.0"
-DEFAULT_MODEL = "tinybuddy-80k"
-DEFAULT_RECIPE = "speedrun"
-DEFAULT_RECIPE_FROM = "finetune"  # of a training that goes on from a model
 
 _HOMES = {
     "ModelConfig": "config",

@@ -14,10 +14,10 @@ from rich.console import Console
 
 import tinybuddy
 from tests.conftest import Cli
-from tinybuddy import DEFAULT_MODEL
 from tinybuddy.cli import main
 from tinybuddy.config import SampleConfig
 from tinybuddy.corpus.tales import tell
+from tinybuddy.defaults import DEFAULT_MODEL
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.evaluation import scorecard
 from tinybuddy.evaluation.adapters import open_subject

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 import tinybuddy
 from tests.conftest import Cli
 from tests.exporters.hub_server import serving
-from tinybuddy import DEFAULT_MODEL, DEFAULT_RECIPE
+from tinybuddy.defaults import DEFAULT_MODEL, DEFAULT_RECIPE
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.exporters.hub import EXTRA_CARD_FILES, verify
 from tinybuddy.exporters.model_card import model_card

@@ -24,11 +24,11 @@ import torch
 
 import tinybuddy
 from tests.conftest import SMALL, Cli, set_options
-from tinybuddy import DEFAULT_RECIPE
 from tinybuddy.backends import open_trainer
 from tinybuddy.backends.interface import Trainer
 from tinybuddy.config import ModelConfig, TrainConfig
 from tinybuddy.corpus import open_corpus, ranges, survey
+from tinybuddy.defaults import DEFAULT_RECIPE
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.formats.references import find_directory
 from tinybuddy.formats.runs import latest_checkpoint

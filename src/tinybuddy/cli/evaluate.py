@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tinybuddy import DEFAULT_MODEL
 from tinybuddy.cli.common import add_backend, print_json
+from tinybuddy.defaults import DEFAULT_MODEL
 from tinybuddy.errors import UsageError
 
 

@@ -6,8 +6,8 @@ import argparse
 import sys
 from typing import Any
 
-from tinybuddy import DEFAULT_MODEL
 from tinybuddy.cli.common import add_backend, print_json
+from tinybuddy.defaults import DEFAULT_MODEL
 from tinybuddy.errors import UsageError
 
 

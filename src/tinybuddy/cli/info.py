@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from tinybuddy import DEFAULT_MODEL
 from tinybuddy.cli.common import print_json
+from tinybuddy.defaults import DEFAULT_MODEL
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from tinybuddy import DEFAULT_RECIPE, DEFAULT_RECIPE_FROM
 from tinybuddy.cli.common import show_run
+from tinybuddy.defaults import DEFAULT_RECIPE, DEFAULT_RECIPE_FROM
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:

@@ -7,10 +7,10 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinybuddy import DEFAULT_MODEL
 from tinybuddy.backends import open_backend
 from tinybuddy.backends.interface import Backend
 from tinybuddy.config import ModelConfig, SampleConfig, last_half
+from tinybuddy.defaults import DEFAULT_MODEL
 from tinybuddy.errors import UsageError
 from tinybuddy.formats.loaded import LoadedModel
 from tinybuddy.formats.references import open_model

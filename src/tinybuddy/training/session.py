@@ -11,10 +11,10 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from tinybuddy import DEFAULT_RECIPE, DEFAULT_RECIPE_FROM
 from tinybuddy.backends import check_backend
 from tinybuddy.config import ModelConfig, Recipe
 from tinybuddy.corpus import keep_input
+from tinybuddy.defaults import DEFAULT_RECIPE, DEFAULT_RECIPE_FROM
 from tinybuddy.disk import write_text
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.formats.hub import read_model
