@@ -20,7 +20,7 @@ from tinybuddy.corpus.tales import tell
 from tinybuddy.defaults import DEFAULT_MODEL
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.evaluation import scorecard
-from tinybuddy.evaluation.adapters import open_subject
+from tinybuddy.evaluation.adapters import open_evaluated
 from tinybuddy.evaluation.comparison import compare
 from tinybuddy.evaluation.report.table import tables
 from tinybuddy.evaluation.scorecard import Standard, score_text
@@ -71,8 +71,8 @@ def test_the_verb(capsys: pytest.CaptureFixture[str], small_run: Run, story_fold
         "sentences",
         "tell_apart",
     }
-    figure = found["gauges"]["words"]["figures"]["english"]
-    assert figure["low"] <= figure["value"] <= figure["high"]
+    measured = found["gauges"]["words"]["figures"]["english"]
+    assert measured["low"] <= measured["value"] <= measured["high"]
     assert found["others"][0]["name"] == NAME
     assert {it["name"] for it in found["differences"][NAME]} >= {"grammar.pairs"}
     assert found["provenance"]["versions"]["tinybuddy"] == tinybuddy.__version__
@@ -106,9 +106,9 @@ def test_a_difference_that_is_real_is_called_so(standard: Standard):
 
 
 def test_told_side_by_side_is_what_generate_tells():
-    subject, model = open_subject(NAME), tinybuddy.load(NAME)
+    evaluated, model = open_evaluated(NAME), tinybuddy.load(NAME)
     begun, seeds = ["Café", "Once upon a time", "", "Once upon a time"], [3, 4, 5, 6]
-    texts = subject.tell(begun, seeds, 200, SampleConfig())
+    texts = evaluated.generate(begun, seeds, 200, SampleConfig())
     for prompt, seed, text in zip(begun, seeds, texts, strict=True):
         assert 0 < len(text) <= 200
         assert prompt + text == model.generate(prompt, seed=seed)[: len(prompt + text)]
@@ -217,8 +217,8 @@ def test_very_short_human_stories_leave_what_they_cannot_tell_open(tmp_path: Pat
     rows = "\n".join(json.dumps({"text": f"Tale {n} is short."}) for n in range(400))
     (tmp_path / "stories.jsonl").write_text(rows, encoding="utf-8")
     card = tinybuddy.evaluate(NAME, data=tmp_path / "stories.jsonl").scorecards[0]
-    assert "sentences" in card.gauges["coherence"].lacks
-    assert card.figures()["variety.distinct_words"].passed is None
+    assert "sentences" in card.metrics["coherence"].lacks
+    assert card.values()["variety.distinct_words"].passed is None
 
 
 @pytest.mark.parametrize(
@@ -259,8 +259,8 @@ def test_models_of_one_name_and_of_odd_names_are_told_apart(
     console = Console(width=300, file=io.StringIO())
     for part in tables(found):
         console.print(part)
-    told = "".join(console.file.getvalue().split())  # a long title is wrapped
-    assert f"{odd}minus{odd}(2)" in told
+    texts = "".join(console.file.getvalue().split())  # a long title is wrapped
+    assert f"{odd}minus{odd}(2)" in texts
 
 
 def test_a_source_that_says_next_to_nothing_does_not_pass(standard: Standard):

@@ -23,7 +23,7 @@ from tinybuddy.exporters.model_card import model_card
 from tinybuddy.formats.hub import read_model, write_model
 from tinybuddy.formats.loaded import ModelFiles
 from tinybuddy.tokenizer import BOS
-from tinybuddy.training.metadata import FACTS, TRAINING, facts_beside, training_of
+from tinybuddy.training.metadata import FACTS, TRAINING, statistics_beside, training_of
 
 TOLERANCE = 1e-5  # of the logits
 EXTRA_CARD_FILES = ("model.py", "output/model.pt", "data/tokenizer.json")
@@ -36,7 +36,7 @@ def write(source: Path, out: Path) -> None:
         TinybuddyError: if ``source`` is damaged.
     """
     files = read_model(source)
-    write_release(files, training_of(source), facts_beside(source), out)
+    write_release(files, training_of(source), statistics_beside(source), out)
     _write_card_files(files, out)
 
 

@@ -15,7 +15,7 @@ from tinybuddy.corpus import Corpus, Survey, cache_folder, open_corpus, survey
 from tinybuddy.corpus.hub import STORIES
 from tinybuddy.corpus.packed import Tokens, pack
 from tinybuddy.corpus.ranges import Unreachable
-from tinybuddy.corpus.statistics import Facts, derive
+from tinybuddy.corpus.statistics import TextStatistics, text_statistics
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.formats.hub import read_model
 from tinybuddy.progress import Hooks
@@ -46,9 +46,9 @@ class Dataset:
     cpu_seconds: float
 
     @cached_property
-    def statistics(self) -> Facts:
+    def statistics(self) -> TextStatistics:
         """What must be known of the training text to judge a model; the stories are read once."""
-        return derive(self.corpus.train())
+        return text_statistics(self.corpus.train())
 
 
 def prepare(

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from tinybuddy.backends import open_trainer
 from tinybuddy.backends.interface import Stopped, Trainer
 from tinybuddy.config import Recipe
-from tinybuddy.corpus.statistics import write_facts
+from tinybuddy.corpus.statistics import write_statistics
 from tinybuddy.disk import write_text
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.formats.hub import read_model
@@ -266,7 +266,7 @@ class _Loop:
         found = self._score_all()
         total = len(self.dataset.validation)
         self.hooks.on_progress("counting the words of the text", 0, 0)
-        write_facts(self.run / "facts.npz", self.dataset.statistics)
+        write_statistics(self.run / "facts.npz", self.dataset.statistics)
         result = {
             "bits_per_byte": found.bits_per_byte,
             "parameters": self.recipe.model.parameters,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tinybuddy.evaluation.subject import Subject
+from tinybuddy.evaluation.evaluated import EvaluatedModel
 from tinybuddy.formats.references import Kind, find
 from tinybuddy.generation.model import Model, load
 
 
-def open_subject(model: str | Path | Model, threads: int = 1, backend: str = "engine") -> Subject:
+def open_evaluated(
+    model: str | Path | Model, threads: int = 1, backend: str = "engine"
+) -> EvaluatedModel:
     """Open a model as the scorecard takes it.
 
     Args:
@@ -31,7 +33,7 @@ def open_subject(model: str | Path | Model, threads: int = 1, backend: str = "en
     return _own(load(model, threads, backend), str(model))
 
 
-def _own(model: Model, name: str) -> Subject:
+def _own(model: Model, name: str) -> EvaluatedModel:
     config = model.config
     context, count = config.max_position_embeddings, config.parameters
-    return Subject(name, model.backend, model.tokenizer, context, count, model.path)
+    return EvaluatedModel(name, model.backend, model.tokenizer, context, count, model.path)

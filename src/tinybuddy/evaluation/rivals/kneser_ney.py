@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 from tinybuddy.backends.interface import Ids, Stream
 from tinybuddy.backends.lockstep import LockstepBackend
 
+CONTEXT = 4096  # predictions at a time: it looks back few tokens, so any that are not few will do
+
 Rows = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 
@@ -95,10 +97,10 @@ class KneserNey(LockstepBackend):
         levels: order 1 first.
         vocab_size: number of tokens.
         floor: probability of a token that the text does not have.
-        context: of a model that looks back a few tokens, any that is not short will do.
+        context: predictions at a time.
     """
 
-    context = 4096
+    context = CONTEXT
 
     def __init__(self, levels: Sequence[Level], floor: float) -> None:
         self.levels, self.floor = levels, floor
