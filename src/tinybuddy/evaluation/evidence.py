@@ -104,7 +104,7 @@ def stored_evidence() -> Evidence:
     text = (resources.files(__package__) / "human.json").read_text("utf-8")
     known = json.loads(text)
     low, high = known["lengths"]
-    source = f"stored values of {known['source']}"
+    source = f"stored figures of {known['source']}"
     values, stories = known["figures"], known["training_stories"]
     return Evidence(source, "", [], [], [], [], None, (low, high), values, stories)
 
