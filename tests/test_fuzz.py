@@ -24,7 +24,8 @@ values = st.recursive(
 )
 
 
-def test_damaged_directories_are_a_model_or_one_sentence(small_run: Run):
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_damaged_directories_are_a_model_or_one_sentence(small_run: Run, count: int):
     """In a process of its own, so that its memory is its own."""
     root = Path(__file__).parents[1]
     command = [
@@ -32,7 +33,7 @@ def test_damaged_directories_are_a_model_or_one_sentence(small_run: Run):
         "-m",
         "tests.fuzz_models",
         str(find_directory(small_run.path)),
-        "3000",
+        str(count),
     ]
     done = subprocess.run(command, cwd=root, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -151,6 +151,7 @@ def test_what_is_there_stays_unless_forced(tmp_path: Path):
     assert out.read_bytes() == written
 
 
+@pytest.mark.slow
 def test_tinystories(tinystories: Path):
     _, found = survey(open_corpus(str(tinystories), stories=5000))
     assert (found.stories, found.validation_stories, found.duplicates) == (5000, 759, 0)

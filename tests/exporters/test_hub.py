@@ -142,6 +142,7 @@ def test_transformers_5_opens_it(exported: Path):
     assert str(_check_transformers(exported)["version"]).startswith("5.")
 
 
+@pytest.mark.slow
 def test_transformers_4_opens_it(exported: Path):
     old = Path(sys.prefix) / "transformers4"
     if not old.is_dir():

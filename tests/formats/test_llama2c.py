@@ -436,6 +436,7 @@ def test_the_story_of_llama2c(peer: Path):
     assert len(story) == 464
 
 
+@pytest.mark.slow
 def test_the_real_tokenizer(peer: Path, tinystories: Path):
     pieces, scores = _real_vocabulary(peer.with_name("tok512.bin"))
     tokenizer = read_tokenizer(peer.with_name("tok512.bin"), 512)
@@ -455,6 +456,7 @@ def _real_vocabulary(path: Path) -> tuple[list[bytes], list[float]]:
     return pieces, scores
 
 
+@pytest.mark.slow
 def test_bits_per_byte_of_the_peer(peer: Path, tinystories: Path):
     """On all 759 stories it is 1.0312."""
     stories = read_file(tinystories / "validation.parquet")

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ import torch
 import tinybuddy
 from tests.conftest import SMALL, Cli, set_options
 from tinybuddy.backends import open_trainer
+from tinybuddy.backends.engine.trainer import EngineTrainer
 from tinybuddy.backends.interface import Trainer
 from tinybuddy.config import ModelConfig, TrainConfig
 from tinybuddy.corpus import open_corpus, ranges, survey
@@ -160,9 +160,25 @@ def test_resume_of_a_run_that_was_moved_tells_where_it_is(small_run: Run, tmp_pa
     assert "tinybuddy generate --model moved\n" in cli("resume", "moved").stdout
 
 
+# The command, which writes the number of each step as a line, up to the fifth.
+COMMAND = """
+import sys
+from tinybuddy import terminal
+from tinybuddy.cli import main
+
+class Counting(terminal.PlainProgress):
+    def on_step(self, step, *_):
+        if step <= 5:
+            print(step, flush=True)
+
+terminal.PlainProgress = Counting
+sys.exit(main())
+"""
+
+
 def _start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tinybuddy", *arguments],
+        [sys.executable, "-c", COMMAND, *arguments],
         cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -171,37 +187,65 @@ def _start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
     )
 
 
+def _after_steps(process: subprocess.Popen[str], count: int) -> None:
+    """Wait until it has done so many steps."""
+    assert process.stdout is not None
+    for _ in range(count):
+        assert process.stdout.readline(), process.communicate()
+
+
 def _train_arguments(story_file: Path, out: str, **changes: object) -> list[str]:
     options = set_options(SMALL | changes)
     return ["train", "--data", str(story_file), "--out", out, *options]
 
 
-def _latest_step(run: Path) -> int:
-    path = run / "latest"
-    return int(path.read_text()) if path.exists() else -1
+# A run that is killed once it has come so far: at a call of a hook, or from another thread soon
+# after it, while the next step is on its way.
+DEADLY = """
+import os, signal, sys, threading
+from tinybuddy.progress import Hooks
+from tinybuddy.training.session import resume, train
+
+out, left, data, settings = sys.argv[1], int(sys.argv[2]), sys.argv[3], eval(sys.argv[4])
+due = threading.Event()
+
+def kill():
+    due.wait()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+class Deadly(Hooks):
+    def count(self, *_):
+        global left
+        left -= 1
+        if left == 0:
+            due.set() if sys.argv[5] == "soon" else os.kill(os.getpid(), signal.SIGKILL)
+    on_note = on_progress = on_step = on_evaluation = count
+
+threading.Thread(target=kill, daemon=True).start()
+if os.path.exists(os.path.join(out, "recipe.toml")):
+    resume(out, Deadly())
+else:
+    train(data=data, out=out, hooks=Deadly(), **settings)
+"""
 
 
-def test_kills_at_random_moments_change_nothing(story_file: Path, tmp_path: Path):
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+@pytest.mark.parametrize("kills", [6, pytest.param(40, marks=pytest.mark.slow)])
+def test_kills_at_random_moments_change_nothing(kills: int, story_file: Path, tmp_path: Path):
     """SIGKILL again and again, from the first moments on; the same bytes at the end."""
     settings = SMALL | {"steps": 2000, "eval_every": 20}
     whole = train(data=story_file, out=tmp_path / "whole", hooks=Hooks(), **settings)
-    arguments = _train_arguments(story_file, "killed", **settings)
-    killed, pauses = tmp_path / "killed", random.Random(0)
-    reached = []
-    # Seconds after the start, then steps whose checkpoint is waited for, and a little longer.
-    for moment in [0.05, 0.2, 0.5, *range(200, 2000, 300)]:
-        process = _start(["resume", "killed"] if is_run(killed) else arguments, tmp_path)
-        if isinstance(moment, float):
-            time.sleep(moment)
-        else:
-            while _latest_step(killed) < moment and process.poll() is None:
-                time.sleep(0.002)
-            time.sleep(0.05 * pauses.random())
-        assert process.poll() is None, process.communicate()
-        process.kill()
-        process.communicate()
-        reached.append(_latest_step(killed))
-    assert len({*reached}) >= 4, reached
+    killed, moments, reached = tmp_path / "killed", random.Random(0), []
+    for number in range(kills):
+        # Reading and encoding 60 stories are some 180 calls, so the first ones end before a step.
+        calls = 50 if number == 0 else moments.randint(150, 2 * 2000 // kills)
+        when = ("now", "soon")[number % 2]
+        arguments = [str(killed), str(calls), str(story_file), repr(settings), when]
+        done = subprocess.run([sys.executable, "-c", DEADLY, *arguments], capture_output=True)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        checkpoint = load_checkpoint(killed)
+        reached.append(checkpoint.step if checkpoint else -1)
+    assert len({*reached}) >= kills // 2, reached
     assert resume(killed, Hooks()).result["steps"] == 2000
     assert _sha256(killed) == _sha256(whole.path)
     steps = [row["step"] for row in read_metrics(killed)]
@@ -270,10 +314,7 @@ def test_ctrl_c_saves_and_says_so(story_file: Path, tmp_path: Path, number: int)
     arguments = _train_arguments(story_file, "run", steps=1_000_000, eval_every=1_000_000)
     process = _start(arguments, tmp_path)
     run = tmp_path / "run"
-    while not (run / "latest").exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    time.sleep(0.5)  # somewhere in mid-step
+    _after_steps(process, 5)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -289,13 +330,11 @@ def test_ctrl_c_saves_and_says_so(story_file: Path, tmp_path: Path, number: int)
 @pytest.mark.skipif(os.name != "posix", reason="pipes with names")
 def test_ctrl_c_before_the_first_step_leaves_a_run(story_file: Path, tmp_path: Path):
     source = tmp_path / "pipe"
-    os.mkfifo(source)  # its reader waits for a writer that does not come
+    os.mkfifo(source)  # whoever reads it waits for what is never written
     process = _start(_train_arguments(source, "run"), tmp_path)
-    while not is_run(tmp_path / "run"):
-        time.sleep(0.05)
-    time.sleep(1.0)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    with source.open("wb"):  # opens once there is a reader
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
     source.unlink()
@@ -309,8 +348,8 @@ def test_standard_input_that_was_cut_says_so(tmp_path: Path):
         cwd=tmp_path,
         stdin=subprocess.PIPE,
     )
-    while not is_run(tmp_path / "run"):
-        time.sleep(0.05)
+    assert process.stdin is not None
+    process.stdin.write(b"One day. " * 200_000)  # returns once all but what a pipe holds was read
     process.kill()
     process.communicate()
     with pytest.raises(TinybuddyError, match="not read to its end: begin a new run"):
@@ -321,9 +360,7 @@ def test_a_second_writer_is_refused(story_file: Path, tmp_path: Path, cli: Cli):
     arguments = _train_arguments(story_file, "run", steps=1_000_000)
     process = _start(arguments, tmp_path)
     try:
-        while not (tmp_path / "run" / "latest").exists():
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.05)
+        _after_steps(process, 1)
         for verb in (["resume", "run"], arguments):
             second = cli(*verb)
             assert second.returncode == 1
@@ -473,16 +510,23 @@ def test_ctrl_c_while_all_is_scored_loses_nothing(small_run: Run, story_file, tm
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
-def test_ctrl_c_ends_a_long_step_on_its_way(story_file: Path, tmp_path: Path):
+def test_ctrl_c_ends_a_long_step_on_its_way(
+    story_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     run = tmp_path / "run"
     shape = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 2}
 
-    def interrupt() -> None:
-        while not (run / "latest").exists():
-            time.sleep(0.01)
-        time.sleep(1.0)
+    begins, step = threading.Event(), EngineTrainer.step
+
+    def interrupt() -> None:  # once the step lets go of Python's lock, on its way
+        begins.wait()
         os.kill(os.getpid(), signal.SIGINT)
 
+    def signalled(*arguments: Any) -> tuple[float, float]:
+        begins.set()
+        return step(*arguments)
+
+    monkeypatch.setattr(EngineTrainer, "step", signalled)
     threading.Thread(target=interrupt, daemon=True).start()
     settings = SMALL | shape | {"batch_size": 8000}
     with pytest.raises(KeyboardInterrupt, match="stopped and saved after step 0: go on with"):
@@ -748,6 +792,7 @@ def test_every_weight_is_saved_with_its_moments(small_run: Run):
     assert checkpoint.state.keys() == keys
 
 
+@pytest.mark.slow
 def test_the_card_on_tinystories(tinystories: Path, tmp_path: Path):
     """A tenth of the steps is enough to foresee more than how frequent each token is."""
     run = train(

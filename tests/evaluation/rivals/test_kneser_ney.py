@@ -124,6 +124,7 @@ def test_copied_text_leaves_something_to_what_it_lacks():
     assert p.sum() == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_the_anchors_on_tinystories(tinystories: Path):
     """The values of the design: 1.615, 1.274 and 1.201 with 68k, 390k and 1.95M n-grams."""
     corpus = open_corpus(str(tinystories), stories=5000)
