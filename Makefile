@@ -2,15 +2,17 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SOURCES := src tests benchmarks docs hatch_build.py
+C_SOURCES := $(wildcard src/tinybuddy/backends/engine/*.[ch] tests/backends/engine/*.c benchmarks/*.c)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # pip installs the package without the engine where none can be compiled, and is quiet about it.
 CHECK_ENGINE := $(BIN)/python -c "import sys, tinybuddy.backends.engine.library as engine; \
 	engine.used_kernels() or sys.exit('The engine was not built or does not load: install a C \
 	compiler, gcc or clang, and make this again.')"
 
-.PHONY: help story test check reproduce bench clean
+.PHONY: help story test test-all check reproduce bench wheels clean
 help:  ## list what can be made
-	@sed -n 's/^\([a-z]*\):[^#]*## /make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1\t/p' Makefile | expand -t 18
 
 story: $(VENV)/story  ## install, train a model, tell its story
 	@if [ -e runs/story/recipe.toml ]; then $(BIN)/tinybuddy resume runs/story; \
@@ -24,13 +26,18 @@ story: $(VENV)/story  ## install, train a model, tell its story
 	@echo
 	@echo "To go on, so that tinybuddy is found: source $(BIN)/activate"
 
-test: check  ## install, lint, types, tests
-	$(BIN)/python -m pytest
+test: check  ## install, lint, types, tests but the slow ones
+	$(BIN)/python -m pytest -n 2
+
+test-all: check  ## all tests; says which are skipped, and why
+	$(BIN)/python -m pytest -n 2 -rs -m "slow or not slow"
 
 check: $(VENV)/test
-	$(BIN)/ruff format --check src tests benchmarks docs
-	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/clang-format --dry-run --Werror $(C_SOURCES)
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 reproduce: $(VENV)/test  ## the published figures; DATA=folder of TinyStories
 	$(BIN)/python benchmarks/reproduce.py $(DATA)
@@ -39,6 +46,13 @@ bench: $(VENV)/test  ## speed against the peers that are installed
 	$(BIN)/python benchmarks/decode_speed.py
 	$(BIN)/python benchmarks/train_speed.py
 	$(BIN)/python benchmarks/cold_start.py
+
+wheels: export ZIG_GLOBAL_CACHE_DIR ?= $(CURDIR)/build/zig
+wheels: $(VENV)/test  ## wheels of every platform, in dist
+	for platform in $$($(BIN)/python -c "from tinybuddy.backends.engine.build import PLATFORMS; \
+	print(*PLATFORMS)"); do TINYBUDDY_PLATFORM=$$platform $(BIN)/python -m pip wheel --quiet \
+	--disable-pip-version-check --no-deps -w dist . || exit 1; done
+	@ls -l dist
 
 clean:  ## remove what was installed and trained here
 	rm -rf $(VENV) runs

@@ -10,6 +10,7 @@ import os
 import platform
 import runpy
 import sysconfig
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,12 @@ class EngineHook(BuildHookInterface[Any]):
         if os.environ.get("TINYBUDDY_WITHOUT_ENGINE"):
             return
         target = os.environ.get("TINYBUDDY_PLATFORM")
+        engine = self._engine()
+        # What is for elsewhere must not take the place of this machine's own.
+        self._scratch = tempfile.TemporaryDirectory()
+        folder = Path(self._scratch.name) if target else Path(self.root) / ENGINE
         try:
-            libraries = self._engine()["build"](platform=target)
+            libraries = engine["build"](folder, platform=target)
         except RuntimeError as error:
             raise SystemExit(
                 f"The engine was not built. {error}\nInstall gcc or clang, or name a compiler in "
@@ -45,7 +50,16 @@ class EngineHook(BuildHookInterface[Any]):
             ) from None
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{target or _platform()}"
-        build_data["artifacts"] += [(ENGINE / library.name).as_posix() for library in libraries]
+        if target:
+            place = (ENGINE.relative_to("src")).as_posix()
+            files = {str(library): f"{place}/{library.name}" for library in libraries}
+            build_data["force_include"].update(files)
+        else:
+            build_data["artifacts"] += [(ENGINE / library.name).as_posix() for library in libraries]
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Remove what was compiled for elsewhere."""
+        self._scratch.cleanup()
 
     def _engine(self) -> dict[str, Any]:
         return runpy.run_path(str(Path(self.root) / ENGINE / "build.py"))
