@@ -8,9 +8,12 @@ CHECK_ENGINE := $(BIN)/python -c "import sys, tinybuddy.backends.engine.library 
 	engine.used_kernels() or sys.exit('The engine was not built or does not load: install a C \
 	compiler, gcc or clang, and make this again.')"
 
-.PHONY: help story test check reproduce bench clean
+# A worker a processor; 8 at most, since each that imports PyTorch takes 0.5 GB.
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
+
+.PHONY: help story test test-all check reproduce bench clean
 help:  ## list what can be made
-	@sed -n 's/^\([a-z]*\):[^#]*## /make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1\t/p' Makefile | expand -t 18
 
 story: $(VENV)/story  ## install, train a model, tell its story
 	@if [ -e runs/story/recipe.toml ]; then $(BIN)/tinybuddy resume runs/story; \
@@ -24,13 +27,17 @@ story: $(VENV)/story  ## install, train a model, tell its story
 	@echo
 	@echo "To go on, so that tinybuddy is found: source $(BIN)/activate"
 
-test: check  ## install, lint, types, tests
-	$(BIN)/python -m pytest
+test: check  ## install, lint, types, imports, the fast tests
+	$(PYTEST)
 
-check: $(VENV)/test
+test-all: test  ## the slow tests too; it names what it skips and why
+	$(PYTEST) -m slow
+
+check: $(VENV)/test  ## install, lint, types, imports
 	$(BIN)/ruff format --check src tests benchmarks docs
 	$(BIN)/ruff check src tests benchmarks docs
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 reproduce: $(VENV)/test  ## the published figures; DATA=folder of TinyStories
 	$(BIN)/python benchmarks/reproduce.py $(DATA)
