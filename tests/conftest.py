@@ -28,6 +28,10 @@ SMALL = {
     "eval_stories": 2,
 }
 
+# Seconds after which a process that hangs is ended and its test fails. It is the only time in the
+# tests: nothing waits for a clock, asserts a duration or goes on because time has passed.
+HANG = 600
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -76,7 +80,7 @@ def cli(tmp_path: Path) -> Cli:
     """Run the command in a process of its own, in an empty folder, without a terminal."""
 
     def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-        options = {"input": "", "cwd": tmp_path, "timeout": 300} | options
+        options = {"input": "", "cwd": tmp_path, "timeout": HANG} | options
         return subprocess.run(
             [sys.executable, "-m", "tinybuddy", *map(str, arguments)],
             capture_output=True,

@@ -457,7 +457,9 @@ FUZZ_SECONDS = 20  # for each kind of processor
 SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
-@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize(
+    "kernels", [KERNELS[0], *(pytest.param(k, marks=pytest.mark.slow) for k in KERNELS[1:])]
+)
 def test_sanitizers_find_nothing_in_hostile_inputs(kernels: str, tmp_path: Path):
     open_kernels(kernels)
     main = Path(__file__).with_name("fuzz_decode.c")

@@ -26,6 +26,7 @@ def runtimes() -> list[str]:
     return found if all(Path(path).is_absolute() for path in found) else []
 
 
+@pytest.mark.slow
 def test_sanitizers_find_nothing_in_the_engines_tests(tmp_path: Path):
     if sys.platform != "linux" or not (preloaded := runtimes()):
         pytest.skip("this compiler has no sanitizers that Python can load")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tinybuddy.evaluation.evidence import Evidence, gather
 from tinybuddy.evaluation.metrics.bits_per_byte import Rivals, open_rivals
 from tinybuddy.evaluation.rivals.controls import CAUGHT_BY, score_controls
@@ -40,6 +42,7 @@ def test_controls_of_the_tales(evidence: Evidence, standard: Standard, rivals: R
     _check(evidence, standard, rivals)
 
 
+@pytest.mark.slow
 def test_controls_of_tinystories(tinystories: Path):
     evidence = gather(str(tinystories), 5000, lambda what: None)
     standard = open_standard(evidence, evidence.facts)
