@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import tinybuddy
 from tinybuddy.config import SampleConfig
-from tinybuddy.generation.sampling import PCG32, sample
+from tinybuddy.sampling import PCG32, sample
 from tinybuddy.tokenizer import BOS, EOS
 
 PROMPTS = (

@@ -57,9 +57,9 @@ def find_peers(
     from peers import tellers  # after use_one_core, as NumPy starts its threads when imported
 
     from tinybuddy.formats.hub import read_model
-    from tinybuddy.formats.references import find_model
+    from tinybuddy.formats.references import find_directory
 
-    path = find_model(name)
+    path = find_directory(name)
     model = read_model(path)
     makers: dict[str, Callable[[], Teller]] = {
         "transformers": lambda: tellers.Transformers(model, path),

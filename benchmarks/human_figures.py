@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("data")
     data = parser.parse_args().data
     evidence = gather(data, STORIES, print)
-    standard = open_standard(evidence, evidence.facts)
+    standard = open_standard(evidence, evidence.statistics)
     found = {
         "source": f"human stories of {short_source(str(Path(data).resolve()))}",
         "sha256": evidence.sha256,

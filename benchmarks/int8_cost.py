@@ -13,7 +13,7 @@ from pathlib import Path
 from tinybuddy.backends.engine.decoder import Decoder
 from tinybuddy.corpus import open_corpus
 from tinybuddy.formats.hub import read_model
-from tinybuddy.formats.references import find_model
+from tinybuddy.formats.references import find_directory
 from tinybuddy.scoring import score
 
 BAR = 0.002  # a tenth of what two seeds of the recipe `card` differ by
@@ -42,7 +42,7 @@ def main() -> None:
     options = parser.parse_args()
     stories = open_corpus(options.data).validation()
     for name in options.models:
-        print(f"{name}: {int8_cost(find_model(name), stories)}")
+        print(f"{name}: {int8_cost(find_directory(name), stories)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Make a released model of a run, with its card's figures: package data in `tinybuddy/released`.
+"""Make a released model of a run, with its card's values: package data in `tinybuddy/released`.
 
     python benchmarks/release.py NAME RUN [RUN ...] --data FOLDER [--score FOLDER ...]
                                  [--scorecard FOLDER]
@@ -15,7 +15,7 @@ import shutil
 import statistics
 from pathlib import Path
 
-from card_figures import figures
+from card_figures import values
 from int8_cost import int8_cost
 from reproduce import bits_per_byte, shown
 
@@ -32,9 +32,9 @@ from tinybuddy.evaluation.report.wording import (
 from tinybuddy.evaluation.scorecard import Scorecard
 from tinybuddy.exporters.hub import write_release
 from tinybuddy.formats.hub import read_model
-from tinybuddy.formats.references import RELEASED, find_model
+from tinybuddy.formats.references import RELEASED, find_directory
 from tinybuddy.training.checkpoint import read_recipe, read_record
-from tinybuddy.training.metadata import facts_beside, training_of
+from tinybuddy.training.metadata import statistics_beside, training_of
 
 
 def check(runs: list[Path], data: Path) -> None:
@@ -70,12 +70,14 @@ def cost(runs: list[Path]) -> str:
 
 
 def scorecard(card: Scorecard) -> list[str]:
-    """The verdict, each figure with its 95 % interval and what it must reach, and the warnings."""
+    """The verdict, each value with its 95 % interval and what it must reach, and the warnings."""
     lines = [verdict_of(card)]
-    for name, figure in card.figures().items():
-        bound = f", must be {bound_of(figure)}: {MARKS[figure.passed]}" if figure.limit else ""
-        value = written(name, figure.value)
-        lines.append(f"{LABELS[name]}: {value} ({interval_of(figure)}){bound}")
+    for name, measured in card.values().items():
+        bound = (
+            f", must be {bound_of(measured)}: {MARKS[measured.passed]}" if measured.limit else ""
+        )
+        value = written(name, measured.value)
+        lines.append(f"{LABELS[name]}: {value} ({interval_of(measured)}){bound}")
     return lines + [f"WARNING: {warning}" for warning in card.warnings]
 
 
@@ -90,7 +92,7 @@ def main() -> None:
     options = parser.parse_args()
     name, runs, data = options.name, options.runs, options.data
     check(runs, data)
-    source, recipe = find_model(runs[0]), read_recipe(runs[0]).name
+    source, recipe = find_directory(runs[0]), read_recipe(runs[0]).name
     measured = []
     for folder in options.score or [data]:
         stories = open_corpus(str(folder)).validation()
@@ -101,12 +103,12 @@ def main() -> None:
         measured.append({"command": command, "lines": [int8_cost(source, stories)]})
     measured[0]["lines"].append(cost(runs))
     command = f"python benchmarks/card_figures.py {name}"
-    measured.append({"command": command, "lines": figures(str(runs[0]))})
+    measured.append({"command": command, "lines": values(str(runs[0]))})
     training = training_of(source) | {"name": name, "measured": measured}
     training["recipe"]["train"]["data"] = training["run"]["data"]["source"] = shown(data)
     out = RELEASED / name
     shutil.rmtree(out, ignore_errors=True)
-    write_release(read_model(source), training, facts_beside(source), out)
+    write_release(read_model(source), training, statistics_beside(source), out)
     judged = options.scorecard or data
     (card,) = tinybuddy.evaluate(name, data=judged).scorecards
     command = f"tinybuddy evaluate {name} --data {shown(judged)}"

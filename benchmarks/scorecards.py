@@ -16,7 +16,7 @@ from pathlib import Path
 from reproduce import shown
 
 import tinybuddy.config
-from tinybuddy.evaluation.metrics.metric import Figure
+from tinybuddy.evaluation.metrics.metric import MetricValue
 from tinybuddy.evaluation.report.wording import LABELS, VERDICTS, interval_of, written
 from tinybuddy.evaluation.scorecard import Scorecard
 from tinybuddy.evaluation.session import evaluate
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def _table(cards: dict[str, Scorecard]) -> str:
-    columns = [card.figures() for card in cards.values()]
+    columns = [card.values() for card in cards.values()]
     rows = [
         ["", *cards],
         ["---"] * (len(cards) + 1),
@@ -69,21 +69,21 @@ def _table(cards: dict[str, Scorecard]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _cell(figures: dict[str, Figure], name: str) -> str:
-    figure = figures[name]
-    mark = " ✗" if figure.passed is False else ""
-    return f"{written(name, figure.value)} ({interval_of(figure)}){mark}"
+def _cell(values: dict[str, MetricValue], name: str) -> str:
+    measured = values[name]
+    mark = " ✗" if measured.passed is False else ""
+    return f"{written(name, measured.value)} ({interval_of(measured)}){mark}"
 
 
 def _record(name: str, card: Scorecard, claim: str, command: str) -> dict[str, object]:
-    figures = card.figures()
+    values = card.values()
     return {
         "name": name,
         "parameters": card.parameters,
         "claim": claim,
         "speaks_english": card.speaks_english,
-        "bits_per_byte": round(figures["bits_per_byte.validation"].value, 4),
-        "fails": [figure.name for figure in figures.values() if figure.passed is False],
+        "bits_per_byte": round(values["bits_per_byte.validation"].value, 4),
+        "fails": [measured.name for measured in values.values() if measured.passed is False],
         "measured_by": command,
     }
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 
 from tinybuddy.corpus.tales import tell
 from tinybuddy.progress import Hooks
-from tinybuddy.training.session import Run, train
+from tinybuddy.training.loop import Run
+from tinybuddy.training.session import train
 
 # A model that learns in a second: the settings of every test that must train.
 SMALL = {
@@ -70,6 +72,26 @@ def tinystories() -> Path:
     if not folder.is_dir():
         pytest.skip("needs TinyStories: set TINYBUDDY_STORIES to a folder that holds v1/")
     return folder
+
+
+def interrupting(interrupt: Callable[[], object] | None = None) -> threading.Thread:
+    """Send Ctrl-C, or call what is given, as soon as the caller lets go of Python's lock.
+
+    That is while it waits for a long native call, or computes in it.
+    """
+
+    due, interval = threading.Event(), sys.getswitchinterval()
+
+    def send() -> None:
+        due.wait()
+        sys.setswitchinterval(interval)
+        interrupt() if interrupt else os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+    sys.setswitchinterval(1e3)  # seconds that a thread may keep the lock
+    due.set()
+    return thread
 
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -13,7 +13,6 @@ import random
 import resource
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 
 import tinybuddy
 from tinybuddy.errors import TinybuddyError
-from tinybuddy.formats.references import find_model
+from tinybuddy.formats.references import find_directory
 
 FILES = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json")
 VALUES: list[Any] = [
@@ -144,7 +143,6 @@ def fuzz(model: Path, count: int, seed: int = 0) -> Counter[str]:
                     (folder / name).unlink()
                 else:
                     (folder / name).write_bytes(data)
-            began = time.process_time()
             try:
                 tinybuddy.load(folder).generate("One day", max_new_tokens=3)
                 outcomes["a model"] += 1
@@ -153,7 +151,6 @@ def fuzz(model: Path, count: int, seed: int = 0) -> Counter[str]:
                 outcomes["one sentence"] += 1
             except BaseException as error:
                 raise AssertionError(f"case {seed}/{case} ({[*changed]}): {error!r}") from error
-            assert time.process_time() - began < SECONDS, f"case {seed}/{case} took too long"
             for name in changed:
                 (folder / name).write_bytes(whole[name])
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
@@ -164,6 +161,4 @@ def fuzz(model: Path, count: int, seed: int = 0) -> Counter[str]:
 
 if __name__ == "__main__":
     model, count, *seed = sys.argv[1:]
-    began = time.monotonic()
-    print(dict(fuzz(find_model(model), int(count), int(seed[0]) if seed else 0)))
-    print(f"{count} directories in {time.monotonic() - began:.0f} s")
+    print(dict(fuzz(find_directory(model), int(count), int(seed[0]) if seed else 0)))

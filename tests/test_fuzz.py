@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.formats.hub import read_model
-from tinybuddy.formats.references import find_model
-from tinybuddy.training.session import Run
+from tinybuddy.formats.references import find_directory
+from tinybuddy.training.loop import Run
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -24,10 +24,17 @@ values = st.recursive(
 )
 
 
-def test_damaged_directories_are_a_model_or_one_sentence(small_run: Run):
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_damaged_directories_are_a_model_or_one_sentence(small_run: Run, count: int):
     """In a process of its own, so that its memory is its own."""
     root = Path(__file__).parents[1]
-    command = [sys.executable, "-m", "tests.fuzz_models", str(find_model(small_run.path)), "3000"]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.fuzz_models",
+        str(find_directory(small_run.path)),
+        str(count),
+    ]
     done = subprocess.run(command, cwd=root, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "'one sentence': " in done.stdout
@@ -36,7 +43,7 @@ def test_damaged_directories_are_a_model_or_one_sentence(small_run: Run):
 
 @pytest.fixture
 def folder(small_run: Run, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(find_model(small_run.path), tmp_path / "model"))
+    return Path(shutil.copytree(find_directory(small_run.path), tmp_path / "model"))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

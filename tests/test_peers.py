@@ -14,7 +14,7 @@ from tinybuddy.config import ModelConfig, SampleConfig
 from tinybuddy.formats.hub import read_model
 from tinybuddy.formats.llama2c import _file_bytes, _read_weights
 from tinybuddy.formats.loaded import ModelFiles
-from tinybuddy.formats.references import find_model
+from tinybuddy.formats.references import find_directory
 from tinybuddy.weights import weight_shapes
 
 SHAPE = {
@@ -30,7 +30,7 @@ SHAPE = {
 
 @pytest.fixture(scope="module")
 def card() -> ModelFiles:
-    return read_model(find_model("tinybuddy-80k-card"))
+    return read_model(find_directory("tinybuddy-80k-card"))
 
 
 def test_the_numpy_decoder_computes_the_reference():

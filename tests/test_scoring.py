@@ -15,7 +15,7 @@ from tinybuddy.formats.hub import read_model
 from tinybuddy.generation.model import Model
 from tinybuddy.scoring import LOST_BYTE_BITS, score, windows
 from tinybuddy.tokenizer import encode_story, train_tokenizer
-from tinybuddy.training.session import Run
+from tinybuddy.training.loop import Run
 from tinybuddy.weights import weight_shapes
 
 

@@ -12,34 +12,36 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tinybuddy.config import ModelConfig, Recipe, SampleConfig, TrainConfig
+    from tinybuddy.corpus.overview import describe_corpus
     from tinybuddy.errors import TinybuddyError, UsageError
     from tinybuddy.evaluation.session import Evaluation, evaluate
-    from tinybuddy.exporters import export
+    from tinybuddy.exporters.session import export
+    from tinybuddy.formats.summary import info
     from tinybuddy.generation.model import Model, load
     from tinybuddy.recipes import load_recipe
     from tinybuddy.scoring import Score
-    from tinybuddy.training.session import Run, resume, train
+    from tinybuddy.training.loop import Run
+    from tinybuddy.training.session import resume, train
 
 __version__ = "0.1.0"
-DEFAULT_MODEL = "tinybuddy-80k"
-DEFAULT_RECIPE = "speedrun"
-DEFAULT_RECIPE_FROM = "finetune"  # of a training that goes on from a model
 
 _HOMES = {
     "ModelConfig": "config",
     "Recipe": "config",
     "SampleConfig": "config",
     "TrainConfig": "config",
+    "describe_corpus": "corpus.overview",
+    "info": "formats.summary",
     "load_recipe": "recipes",
     "Evaluation": "evaluation.session",
     "evaluate": "evaluation.session",
-    "export": "exporters",
+    "export": "exporters.session",
     "TinybuddyError": "errors",
     "UsageError": "errors",
     "Model": "generation.model",
     "load": "generation.model",
     "Score": "scoring",
-    "Run": "training.session",
+    "Run": "training.loop",
     "resume": "training.session",
     "train": "training.session",
 }
@@ -55,8 +57,10 @@ __all__ = [
     "TinybuddyError",
     "TrainConfig",
     "UsageError",
+    "describe_corpus",
     "evaluate",
     "export",
+    "info",
     "load",
     "load_recipe",
     "resume",

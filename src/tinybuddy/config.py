@@ -89,6 +89,11 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     return f"There is no {kind} {name!r}: {hint}"
 
 
+def last_half(context: int) -> int:
+    """Ids that a text goes on from once it is longer than the context: its last half."""
+    return max(1, context // 2)
+
+
 @dataclass(frozen=True)
 class ModelConfig(_Checked):
     """The shape of a Llama, under the names that ``transformers.LlamaConfig`` gives it.
@@ -153,7 +158,7 @@ class ModelConfig(_Checked):
 
 @dataclass(frozen=True)
 class TrainConfig(_Checked):
-    """What a run reads, how it learns and how often it looks up. The defaults are recipe `card`."""
+    """What a run reads, how it trains and when it evaluates. The defaults are recipe `card`."""
 
     data: str = _setting(
         "auto",
@@ -174,14 +179,14 @@ class TrainConfig(_Checked):
     )
     optimizer: str = _setting(
         "adamw",
-        "What learns the matrices within the blocks; AdamW learns the rest.",
+        "Of the matrices within the blocks; AdamW trains the rest.",
         among=("adamw", "muon"),
     )
     learning_rate: float = _setting(5e-3, "Peak learning rate of AdamW.", 0.0, 10.0)
     matrix_learning_rate: float = _setting(0.02, "Peak learning rate of Muon.", 0.0, 10.0)
     warmup_steps: int = _setting(50, "Steps of linear warm-up.", 0)
     schedule: str = _setting(
-        "cosine", "Shape of the learning rate's way to 0 after that.", among=("cosine", "linear")
+        "cosine", "Decay schedule of the learning rate, to 0.", among=("cosine", "linear")
     )
     weight_decay: float = _setting(0.1, "Decoupled, on matrices, not on norms.", 0.0, 10.0)
     beta1: float = _setting(0.9, "AdamW's decay of the mean gradient.", 0.0, 0.999999)
@@ -194,8 +199,8 @@ class TrainConfig(_Checked):
     seed: int = _setting(0, "Of initial weights, order of data and samples.", 0, 2**63 - 1)
     threads: int = _setting(
         1,
-        "Threads of the processor; the engine learns a batch in at most 8 parts, so that more than "
-        "8 threads find no work; on Windows it uses one.",
+        "Threads of the processor; the engine splits a batch into at most 8 parts, so that more "
+        "than 8 threads find no work; on Windows it uses one.",
         1,
         1024,
     )
@@ -212,7 +217,7 @@ class TrainConfig(_Checked):
         return self.backend == "torch" or (self.backend == "auto" and self.device != "cpu")
 
     def rate(self, step: int) -> float:
-        """Learning rate of step ``step`` (0-based): linear warm-up, then the schedule to 0."""
+        """Learning rate of step ``step`` (0-based): linear warm-up, then the decay schedule."""
         return self._share(step, self.learning_rate)
 
     def matrix_rate(self, step: int) -> float:

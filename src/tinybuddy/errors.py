@@ -7,3 +7,17 @@ class TinybuddyError(Exception):
 
 class UsageError(TinybuddyError):
     """What was asked makes no sense as written: a wrong option, key or value (exit code 2)."""
+
+
+def require(name: str, module: str, extra: str) -> None:
+    """Raise TinybuddyError unless a library is installed, which an extra of this package brings.
+
+    Args:
+        name: of the library, for people.
+        module: that it is imported by; nothing is imported here.
+        extra: of this package.
+    """
+    from importlib.util import find_spec
+
+    if find_spec(module) is None:
+        raise TinybuddyError(f"This needs {name}: pip install 'tinybuddy[{extra}]'.")

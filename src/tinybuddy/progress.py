@@ -7,7 +7,7 @@ from typing import Any, Self
 
 
 class Hooks:
-    """What a run tells; this one keeps quiet, and the others say it."""
+    """Called with the progress of a run; these do nothing, and who wants to know overrides them."""
 
     def __enter__(self) -> Self:
         return self

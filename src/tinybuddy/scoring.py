@@ -1,4 +1,4 @@
-"""How well a model foresees text, in bits per byte: comparable between any two tokenizers."""
+"""How well a model predicts text, in bits per byte: comparable between any two tokenizers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from tinybuddy.tokenizer import Codec, encode_story
 LOST_BYTE_BITS = 8.0  # what a tokenizer pays for a byte that it cannot represent
 BATCH_TOKENS = 4096
 HELD_WINDOWS = 1024  # windows sorted at a time, so that batches are even and memory is bounded
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,16 +136,30 @@ class _Window(NamedTuple):
 
 
 def _add_windows(backend: Backend, held: list[_Window], total: list[float]) -> None:
-    """Add each window to its sequence; those of one length go together, so that none is filled."""
-    for length, group in groupby(sorted(held, key=_length), key=_length):
-        same = list(group)
-        rows = max(1, BATCH_TOKENS // length)
+    """Add each window to its sequence; those of one length go together, so that none is padded."""
+    for batch in batched(held, _length, _length):
+        ids = np.array([window.ids for window in batch], np.int64)
+        log_p = backend.log_likelihoods(ids[:, :-1], ids[:, 1:]).astype(np.float64)
+        for row, window in zip(log_p, batch, strict=True):
+            total[window.sequence] += float(row[window.skipped :].sum())
+
+
+def batched(
+    items: Iterable[T], group: Callable[[T], int], size: Callable[[T], int]
+) -> Iterator[list[T]]:
+    """Yield batches of items of one group, of about one size and at most 4,096 tokens in all.
+
+    Args:
+        items: in any order.
+        group: only items of equal value stand in one batch.
+        size: tokens of an item; the batch counts each as its largest.
+    """
+    ordered = sorted(items, key=lambda item: (group(item), size(item)))
+    for _, found in groupby(ordered, key=group):
+        same = list(found)
+        rows = max(1, BATCH_TOKENS // size(same[-1]))
         for start in range(0, len(same), rows):
-            batch = same[start : start + rows]
-            ids = np.array([window.ids for window in batch], np.int64)
-            log_p = backend.log_likelihoods(ids[:, :-1], ids[:, 1:]).astype(np.float64)
-            for row, window in zip(log_p, batch, strict=True):
-                total[window.sequence] += float(row[window.skipped :].sum())
+            yield same[start : start + rows]
 
 
 def _length(window: _Window) -> int:

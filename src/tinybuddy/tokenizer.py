@@ -130,7 +130,7 @@ class Tokenizer:
 
 
 def train_tokenizer(stories: Iterable[str], vocab_size: int, kind: str = "bpe") -> Tokenizer:
-    """Learn a vocabulary of at most ``vocab_size`` tokens from stories.
+    """Train a vocabulary of at most ``vocab_size`` tokens from stories.
 
     Args:
         stories: training texts; at most the first 5 million characters are looked at.
@@ -139,7 +139,7 @@ def train_tokenizer(stories: Iterable[str], vocab_size: int, kind: str = "bpe") 
     """
     stories = _bounded(stories, MAX_TRAINING_CHARACTERS)
     backend = (
-        _learn_bpe(stories, vocab_size) if kind == "bpe" else _learn_characters(stories, vocab_size)
+        _train_bpe(stories, vocab_size) if kind == "bpe" else _train_characters(stories, vocab_size)
     )
     backend.add_special_tokens(list(SPECIAL))
     backend.post_processor = processors.TemplateProcessing(
@@ -233,8 +233,8 @@ def byte_alphabet() -> list[str]:
     return [chr(b) if b in printable else next(others) for b in range(256)]
 
 
-def _learn_bpe(stories: Iterable[str], vocab_size: int) -> Backend:
-    """Learn merges with the library, then give every token its fixed id."""
+def _train_bpe(stories: Iterable[str], vocab_size: int) -> Backend:
+    """Train merges with the library, then give every token its fixed id."""
     learner = Backend(models.BPE())
     learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
@@ -252,7 +252,7 @@ def _learn_bpe(stories: Iterable[str], vocab_size: int) -> Backend:
     return backend
 
 
-def _learn_characters(stories: Iterable[str], vocab_size: int) -> Backend:
+def _train_characters(stories: Iterable[str], vocab_size: int) -> Backend:
     counts: Counter[str] = Counter()
     for story in stories:
         counts.update(story)

@@ -52,7 +52,7 @@ def random_weights(config: ModelConfig, seed: int, init_std: float) -> Weights:
 
 
 def hidden_matrices(config: ModelConfig) -> list[str]:
-    """Names of the matrices within the blocks, which Muon may learn: not embedding, nor norms."""
+    """Names of the matrices within the blocks, which Muon may train: not embedding, nor norms."""
     return [
         name
         for name, shape in weight_shapes(config).items()

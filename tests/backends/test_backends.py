@@ -17,10 +17,10 @@ from tests.conftest import SMALL, Cli, set_options
 from tinybuddy.backends.engine import library
 from tinybuddy.config import SampleConfig, TrainConfig
 from tinybuddy.errors import TinybuddyError, UsageError
-from tinybuddy.evaluation.adapters import open_subject
+from tinybuddy.evaluation.adapters import open_evaluated
 from tinybuddy.formats.hub import read_model, write_model
 from tinybuddy.formats.loaded import ModelFiles
-from tinybuddy.formats.references import find_model
+from tinybuddy.formats.references import find_directory
 from tinybuddy.recipes import parse_recipe
 from tinybuddy.training.provenance import provenance
 from tinybuddy.training.session import plan, train
@@ -98,7 +98,8 @@ def test_both_back_ends_tell_the_same_stories(temperature: float):
         assert told[0] == told[1]
     how = SampleConfig(temperature=temperature)
     one, other = (
-        open_subject(model).tell(prompts * 20, range(80), 300, how) for model in (engine, torch)
+        open_evaluated(model).generate(prompts * 20, range(80), 300, how)
+        for model in (engine, torch)
     )
     assert one == other
     assert all(len(text) <= 300 for text in one)
@@ -159,17 +160,17 @@ def test_an_engine_that_a_file_names_is_refused_on_another_device(tmp_path: Path
 
 
 def test_a_model_that_is_broken_is_named(tmp_path: Path):
-    files = read_model(find_model(CARD))
+    files = read_model(find_directory(CARD))
     huge = np.full_like(files.weights["model.norm.weight"], 3e38)
     weights = {**files.weights, "model.norm.weight": huge}
     write_model(
         tmp_path / "broken", ModelFiles(files.config, weights, files.tokenizer, files.sample)
     )
     for backend in ("engine", "torch"):
-        subject = open_subject(tinybuddy.load(tmp_path / "broken", backend=backend))
+        subject = open_evaluated(tinybuddy.load(tmp_path / "broken", backend=backend))
         sentence = f"^{re.escape(subject.name)}: The model's numbers are not finite"
         with pytest.raises(TinybuddyError, match=sentence):
-            subject.tell(["A"], [0], 10, SampleConfig())
+            subject.generate(["A"], [0], 10, SampleConfig())
         with pytest.raises(TinybuddyError, match=sentence):
             subject.log_likelihoods(["A dog."])
 

@@ -12,8 +12,8 @@ import pytest
 
 from tests.conftest import SMALL, Cli, set_options
 from tinybuddy.formats.hub import read_model
-from tinybuddy.formats.references import find_model, released_names
-from tinybuddy.training.session import Run
+from tinybuddy.formats.references import find_directory, released_names
+from tinybuddy.training.loop import Run
 
 
 def _last_json(text: str) -> dict[str, object]:
@@ -35,7 +35,7 @@ def test_help_names_every_verb(cli: Cli):
 def test_help_names_the_defaults_of_sampling(cli: Cli):
     shown = " ".join(cli("generate", "--help").stdout.split())
     for name in released_names():
-        sample = read_model(find_model(name)).sample
+        sample = read_model(find_directory(name)).sample
         for key, value in asdict(sample).items():
             option = shown.split(f" --{key.replace('_', '-')} ")[-1]
             assert f"default: the model's, {value:g} if released" in option.split(" --")[0]

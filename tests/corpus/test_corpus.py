@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinybuddy.corpus import Corpus, open_corpus, survey
-from tinybuddy.corpus.overview import overview
+from tinybuddy.corpus.overview import describe_corpus
 from tinybuddy.errors import TinybuddyError, UsageError
 
 MOJIBAKE = "The cafÃ© was “open”."
@@ -102,7 +102,7 @@ def test_too_few_stories_are_blamed_on_the_limit_where_it_is_the_cause():
 def test_standard_input_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     stdin = io.TextIOWrapper(io.BytesIO("Öne.<|endoftext|>Two.<|endoftext|>Three.".encode()))
     monkeypatch.setattr("sys.stdin", stdin)
-    facts = overview("-", 0, str(tmp_path / "out.txt"))
+    facts = describe_corpus("-", 0, str(tmp_path / "out.txt"))
     assert facts["source"] == "standard input"
     assert facts["stories"] + facts["validation_stories"] == 3
     assert sorted(open_corpus(str(tmp_path / "out.txt")).train()) == ["Three.", "Two.", "Öne."]
@@ -124,33 +124,34 @@ def test_tales_are_split_and_counted():
 @pytest.mark.parametrize("name", ["out.txt", "out.jsonl"])
 def test_what_is_written_reads_back_the_same(tmp_path: Path, name: str):
     out = tmp_path / name
-    facts = overview("tales", 50, str(out))
+    facts = describe_corpus("tales", 50, str(out))
     assert facts["stories"] == 50
     assert 0 < facts["entropy"]["bits_per_byte"] < 8
-    again = overview(str(out), 0)
+    again = describe_corpus(str(out), 0)
     keys = ("stories", "bytes", "validation_stories", "sha256")
     assert [again[k] for k in keys] == [facts[k] for k in keys]
 
 
 def test_an_unknown_kind_of_output_is_refused(tmp_path: Path):
     with pytest.raises(UsageError, match=r"must end in \.txt or \.jsonl"):
-        overview("tales", 50, str(tmp_path / "out.doc"))
+        describe_corpus("tales", 50, str(tmp_path / "out.doc"))
 
 
 def test_what_is_there_stays_unless_forced(tmp_path: Path):
     out = tmp_path / "out.txt"
     out.write_text("mine", encoding="utf-8")
     with pytest.raises(TinybuddyError, match=r"out\.txt is there already: .*--force"):
-        overview("tales", 50, str(out))
+        describe_corpus("tales", 50, str(out))
     assert out.read_text("utf-8") == "mine"
-    overview("tales", 50, str(out), force=True)
+    describe_corpus("tales", 50, str(out), force=True)
     written = out.read_bytes()
     for data in (out, tmp_path):
         with pytest.raises(TinybuddyError, match="is what is read"):
-            overview(str(data), 0, str(tmp_path / "." / "out.txt"), force=True)
+            describe_corpus(str(data), 0, str(tmp_path / "." / "out.txt"), force=True)
     assert out.read_bytes() == written
 
 
+@pytest.mark.slow
 def test_tinystories(tinystories: Path):
     _, found = survey(open_corpus(str(tinystories), stories=5000))
     assert (found.stories, found.validation_stories, found.duplicates) == (5000, 759, 0)

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinybuddy.corpus.statistics import Facts, derive, gram_hashes, read_facts, words, write_facts
+from tinybuddy.corpus.statistics import (
+    TextStatistics,
+    gram_hashes,
+    read_statistics,
+    text_statistics,
+    words,
+    write_statistics,
+)
 from tinybuddy.errors import TinybuddyError
 
 
@@ -18,10 +25,10 @@ def test_words_are_what_one_would_count():
 
 def test_facts_count_and_know_the_rows(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("tinybuddy.corpus.statistics.FRESH_HASHES", 0)
-    facts = derive(["a b c d e", "a b c", "A b!"])
-    assert facts.counts == {"a": 3, "b": 3, "c": 2, "d": 1, "e": 1}
-    assert facts.grams.tolist() == sorted(gram_hashes(["a", "b", "c", "d", "e"]))
-    assert len(facts.grams) == 2
+    statistics = text_statistics(["a b c d e", "a b c", "A b!"])
+    assert statistics.counts == {"a": 3, "b": 3, "c": 2, "d": 1, "e": 1}
+    assert statistics.grams.tolist() == sorted(gram_hashes(["a", "b", "c", "d", "e"]))
+    assert len(statistics.grams) == 2
 
 
 @given(
@@ -30,12 +37,12 @@ def test_facts_count_and_know_the_rows(monkeypatch: pytest.MonkeyPatch):
 )
 def test_written_and_read_is_the_same(tmp_path_factory, counts, grams):
     path = tmp_path_factory.mktemp("facts") / "facts.npz"
-    write_facts(path, Facts(counts, np.array(sorted(grams), np.uint32)))
-    again = read_facts(path)
+    write_statistics(path, TextStatistics(counts, np.array(sorted(grams), np.uint32)))
+    again = read_statistics(path)
     assert again.counts == counts
     assert again.grams.tolist() == sorted(grams)
     first = path.read_bytes()
-    write_facts(path, again)
+    write_statistics(path, again)
     assert path.read_bytes() == first
 
 
@@ -44,8 +51,8 @@ def test_damage_is_one_sentence(tmp_path: Path, damage: bytes):
     path = tmp_path / "facts.npz"
     path.write_bytes(damage)
     with pytest.raises(TinybuddyError, match="is damaged"):
-        read_facts(path)
-    write_facts(path, derive(["a b c d"]))
+        read_statistics(path)
+    write_statistics(path, text_statistics(["a b c d"]))
     path.write_bytes(path.read_bytes()[:-60])
     with pytest.raises(TinybuddyError, match="is damaged"):
-        read_facts(path)
+        read_statistics(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tinybuddy.evaluation.evidence import Evidence, gather
-from tinybuddy.evaluation.metrics.bits_per_byte import Rivals, open_rivals
+from tinybuddy.evaluation.rivals.ngrams import Rivals, open_rivals
 from tinybuddy.evaluation.scorecard import Standard, open_standard
 from tinybuddy.tokenizer import train_tokenizer
 
@@ -17,7 +17,7 @@ def evidence() -> Evidence:
 
 @pytest.fixture(scope="session")
 def standard(evidence: Evidence) -> Standard:
-    return open_standard(evidence, evidence.facts)
+    return open_standard(evidence, evidence.statistics)
 
 
 @pytest.fixture(scope="session")

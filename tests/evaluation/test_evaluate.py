@@ -14,20 +14,20 @@ from rich.console import Console
 
 import tinybuddy
 from tests.conftest import Cli
-from tinybuddy import DEFAULT_MODEL
 from tinybuddy.cli import main
 from tinybuddy.config import SampleConfig
 from tinybuddy.corpus.tales import tell
+from tinybuddy.defaults import DEFAULT_MODEL
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.evaluation import scorecard
-from tinybuddy.evaluation.adapters import open_subject
+from tinybuddy.evaluation.adapters import open_evaluated
 from tinybuddy.evaluation.comparison import compare
 from tinybuddy.evaluation.report.table import tables
 from tinybuddy.evaluation.scorecard import Standard, score_text
 from tinybuddy.formats.hub import read_model, write_model
 from tinybuddy.formats.loaded import ModelFiles
-from tinybuddy.formats.references import find_model
-from tinybuddy.training.session import Run
+from tinybuddy.formats.references import find_directory
+from tinybuddy.training.loop import Run
 
 NAME = "tinybuddy-80k-card"
 
@@ -71,8 +71,8 @@ def test_the_verb(capsys: pytest.CaptureFixture[str], small_run: Run, story_fold
         "sentences",
         "tell_apart",
     }
-    figure = found["gauges"]["words"]["figures"]["english"]
-    assert figure["low"] <= figure["value"] <= figure["high"]
+    measured = found["gauges"]["words"]["figures"]["english"]
+    assert measured["low"] <= measured["value"] <= measured["high"]
     assert found["others"][0]["name"] == NAME
     assert {it["name"] for it in found["differences"][NAME]} >= {"grammar.pairs"}
     assert found["provenance"]["versions"]["tinybuddy"] == tinybuddy.__version__
@@ -106,9 +106,9 @@ def test_a_difference_that_is_real_is_called_so(standard: Standard):
 
 
 def test_told_side_by_side_is_what_generate_tells():
-    subject, model = open_subject(NAME), tinybuddy.load(NAME)
+    evaluated, model = open_evaluated(NAME), tinybuddy.load(NAME)
     begun, seeds = ["Café", "Once upon a time", "", "Once upon a time"], [3, 4, 5, 6]
-    texts = subject.tell(begun, seeds, 200, SampleConfig())
+    texts = evaluated.generate(begun, seeds, 200, SampleConfig())
     for prompt, seed, text in zip(begun, seeds, texts, strict=True):
         assert 0 < len(text) <= 200
         assert prompt + text == model.generate(prompt, seed=seed)[: len(prompt + text)]
@@ -158,7 +158,7 @@ def test_overlap_is_said_loudly(small_run: Run, tmp_path: Path, stories: list[st
 
 def _overflowing(folder: Path, small_run: Run) -> None:
     """Write a model whose weights are finite and whose logits are not."""
-    files = read_model(find_model(small_run.path))
+    files = read_model(find_directory(small_run.path))
     huge = np.full_like(files.weights["model.norm.weight"], 3e38)
     weights = {**files.weights, "model.norm.weight": huge}
     write_model(folder, ModelFiles(files.config, weights, files.tokenizer, files.sample))
@@ -174,7 +174,7 @@ def test_logits_that_are_not_finite(cli: Cli, tmp_path: Path, small_run: Run, st
 
 
 def test_a_model_without_tokenizer(cli: Cli, tmp_path: Path, small_run: Run):
-    shutil.copytree(find_model(small_run.path), tmp_path / "mute")
+    shutil.copytree(find_directory(small_run.path), tmp_path / "mute")
     (tmp_path / "mute" / "tokenizer.json").unlink()
     done = cli("evaluate", "mute")
     assert done.returncode == 1
@@ -217,8 +217,8 @@ def test_very_short_human_stories_leave_what_they_cannot_tell_open(tmp_path: Pat
     rows = "\n".join(json.dumps({"text": f"Tale {n} is short."}) for n in range(400))
     (tmp_path / "stories.jsonl").write_text(rows, encoding="utf-8")
     card = tinybuddy.evaluate(NAME, data=tmp_path / "stories.jsonl").scorecards[0]
-    assert "sentences" in card.gauges["coherence"].lacks
-    assert card.figures()["variety.distinct_words"].passed is None
+    assert "sentences" in card.metrics["coherence"].lacks
+    assert card.values()["variety.distinct_words"].passed is None
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_models_of_one_name_and_of_odd_names_are_told_apart(
     small_run: Run, story_folder: Path, tmp_path: Path
 ):
     odd = tmp_path / "x[" / "foo]y"
-    shutil.copytree(find_model(small_run.path), odd)
+    shutil.copytree(find_directory(small_run.path), odd)
     found = tinybuddy.evaluate(odd, odd, small_run.path, odd, data=story_folder)
     names = [card.name for card in found.scorecards]
     assert names == [str(odd), f"{odd} (2)", str(small_run.path), f"{odd} (3)"]
@@ -259,8 +259,8 @@ def test_models_of_one_name_and_of_odd_names_are_told_apart(
     console = Console(width=300, file=io.StringIO())
     for part in tables(found):
         console.print(part)
-    told = "".join(console.file.getvalue().split())  # a long title is wrapped
-    assert f"{odd}minus{odd}(2)" in told
+    texts = "".join(console.file.getvalue().split())  # a long title is wrapped
+    assert f"{odd}minus{odd}(2)" in texts
 
 
 def test_a_source_that_says_next_to_nothing_does_not_pass(standard: Standard):

@@ -16,15 +16,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 import tinybuddy
 from tests.conftest import Cli
 from tests.exporters.hub_server import serving
-from tinybuddy import DEFAULT_MODEL, DEFAULT_RECIPE
+from tinybuddy.defaults import DEFAULT_MODEL, DEFAULT_RECIPE
 from tinybuddy.errors import TinybuddyError, UsageError
-from tinybuddy.exporters import export
-from tinybuddy.exporters.hub import EXTRA_CARD_FILES, _prove
+from tinybuddy.exporters.hub import EXTRA_CARD_FILES, verify
 from tinybuddy.exporters.model_card import model_card
+from tinybuddy.exporters.session import export
 from tinybuddy.formats.hub import read_model, write_model
-from tinybuddy.formats.references import RELEASED, find_model, released_names
+from tinybuddy.formats.references import RELEASED, find_directory, released_names
 from tinybuddy.recipes import load_recipe
-from tinybuddy.training.session import Run
+from tinybuddy.training.loop import Run
 
 NAME = "tinybuddy-80k-card"
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "greedy.json").read_text("utf-8"))
@@ -142,6 +142,7 @@ def test_transformers_5_opens_it(exported: Path):
     assert str(_check_transformers(exported)["version"]).startswith("5.")
 
 
+@pytest.mark.slow
 def test_transformers_4_opens_it(exported: Path):
     old = Path(sys.prefix) / "transformers4"
     if not old.is_dir():
@@ -223,12 +224,12 @@ def test_what_is_there_stays_unless_forced(exported: Path, small_run: Run, tmp_p
 
 
 def test_an_export_that_computes_otherwise_is_not_kept(small_run: Run, tmp_path: Path):
-    files = read_model(find_model(small_run.path))
+    files = read_model(find_directory(small_run.path))
     out = export("hub", small_run.path, tmp_path / "out")
     weights = {n: w + 0.01 if w.ndim == 2 else w for n, w in files.weights.items()}
     write_model(out, type(files)(files.config, weights, files.tokenizer, files.sample))
     with pytest.raises(TinybuddyError, match="computes other logits"):
-        _prove(files, out)
+        verify(find_directory(small_run.path), out)
 
 
 def test_push_uploads_all_of_it(cli: Cli, tmp_path: Path):

@@ -13,15 +13,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tinybuddy.config import ModelConfig, SampleConfig
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.formats.hub import hub_config, read_config, read_model, write_model
-from tinybuddy.formats.references import find_model
+from tinybuddy.formats.references import find_directory
 from tinybuddy.tokenizer import train_tokenizer
-from tinybuddy.training.session import Run
+from tinybuddy.training.loop import Run
 
 
 @pytest.fixture
 def folder(small_run: Run, tmp_path: Path) -> Path:
     """A model directory that a test may damage."""
-    return Path(shutil.copytree(find_model(small_run.path), tmp_path / "model"))
+    return Path(shutil.copytree(find_directory(small_run.path), tmp_path / "model"))
 
 
 def test_written_and_read_is_the_same(folder: Path, tmp_path: Path):
@@ -163,11 +163,11 @@ def test_a_config_of_transformers_4_reads_alike(folder: Path):
 def test_latest_must_name_a_checkpoint(tmp_path: Path, latest: str):
     (tmp_path / "latest").write_text(latest, "utf-8")
     with pytest.raises(TinybuddyError, match="names no checkpoint"):
-        find_model(tmp_path)
+        find_directory(tmp_path)
 
 
 def test_finding_a_model(small_run: Run, folder: Path):
-    assert find_model(folder) == folder
-    assert find_model(small_run.path) == small_run.path / "checkpoints" / "000012"
+    assert find_directory(folder) == folder
+    assert find_directory(small_run.path) == small_run.path / "checkpoints" / "000012"
     with pytest.raises(TinybuddyError, match="There is no model none"):
-        find_model("none")
+        find_directory("none")

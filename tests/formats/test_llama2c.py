@@ -13,10 +13,10 @@ from tests.conftest import Cli
 from tinybuddy.config import ModelConfig
 from tinybuddy.corpus.files import read_file
 from tinybuddy.errors import TinybuddyError, UsageError
-from tinybuddy.exporters import export
+from tinybuddy.exporters.session import export
 from tinybuddy.formats.llama2c import read_llama2c
 from tinybuddy.formats.sentencepiece import SentencePieceTokenizer, read_tokenizer
-from tinybuddy.formats.summary import describe
+from tinybuddy.formats.summary import info
 from tinybuddy.training.session import train
 from tinybuddy.weights import weight_shapes
 
@@ -219,8 +219,8 @@ def test_a_missing_file_is_one_sentence(path: Path, cli: Cli):
 def test_it_is_described_but_not_exported_or_trained_on(path: Path):
     config = read_llama2c(path).config
     path.with_name("tok280.bin").unlink()  # its shape is told without
-    assert describe(str(path))["parameters"] == config.parameters
-    says = "can be told and evaluated, but not exported or trained on"
+    assert info(str(path))["parameters"] == config.parameters
+    says = "can generate and be evaluated, but not be exported or trained on"
     with pytest.raises(TinybuddyError, match=says):
         export("hub", path, path.with_name("out"))
     with pytest.raises(TinybuddyError, match=says):
@@ -228,7 +228,7 @@ def test_it_is_described_but_not_exported_or_trained_on(path: Path):
 
 
 def test_a_loaded_one_is_not_exported(path: Path):
-    with pytest.raises(TinybuddyError, match="but not exported"):
+    with pytest.raises(TinybuddyError, match="but not be exported"):
         export("hub", tinybuddy.load(path), path.with_name("out"))
 
 
@@ -436,6 +436,7 @@ def test_the_story_of_llama2c(peer: Path):
     assert len(story) == 464
 
 
+@pytest.mark.slow
 def test_the_real_tokenizer(peer: Path, tinystories: Path):
     pieces, scores = _real_vocabulary(peer.with_name("tok512.bin"))
     tokenizer = read_tokenizer(peer.with_name("tok512.bin"), 512)
@@ -455,6 +456,7 @@ def _real_vocabulary(path: Path) -> tuple[list[bytes], list[float]]:
     return pieces, scores
 
 
+@pytest.mark.slow
 def test_bits_per_byte_of_the_peer(peer: Path, tinystories: Path):
     """On all 759 stories it is 1.0312."""
     stories = read_file(tinystories / "validation.parquet")

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinybuddy
+from tinybuddy.backends.lockstep import LockstepBackend
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.formats.hub import read_model
-from tinybuddy.formats.references import find_model
+from tinybuddy.formats.references import find_directory
 from tinybuddy.generation.model import Model
 from tinybuddy.tokenizer import EOS
-from tinybuddy.training.session import Run
+from tinybuddy.training.loop import Run
 
 SEEDED = json.loads((Path(__file__).parents[1] / "golden" / "seeded.json").read_text("utf-8"))
 
@@ -26,11 +27,12 @@ def model(small_run: Run) -> Model:
     return tinybuddy.load(small_run.path)
 
 
-class Script:
-    """A backend that says given ids, whatever it reads, and remembers what it read."""
+class Script(LockstepBackend):
+    """A back end that gives certain ids, whatever it reads, and keeps what it read."""
 
-    def __init__(self, ids: Sequence[int], vocab_size: int) -> None:
-        self.ids, self.vocab_size, self.fed = list(ids), vocab_size, []
+    def __init__(self, ids: Sequence[int], vocab_size: int, context: int) -> None:
+        self.ids, self.vocab_size, self.context = list(ids), vocab_size, context
+        self.fed: list[list[int]] = []
 
     def stream(self, texts: int = 1) -> Script:
         self.fed.append([])
@@ -42,8 +44,8 @@ class Script:
 
 
 def _scripted(small_run: Run, text: str, context: int = 32) -> tuple[Model, Script]:
-    files = read_model(find_model(small_run.path))
-    script = Script([*files.tokenizer.encode(text), EOS], files.config.vocab_size)
+    files = read_model(find_directory(small_run.path))
+    script = Script([*files.tokenizer.encode(text), EOS], files.config.vocab_size, context)
     return Model(files, script), script  # type: ignore[arg-type]
 
 

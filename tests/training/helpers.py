@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SMALL
-from tinybuddy.formats.references import find_model
+from tinybuddy.formats.references import find_directory
 from tinybuddy.progress import Hooks
 from tinybuddy.training.session import train
 
@@ -26,7 +26,7 @@ class Notes(Hooks):
 
 
 def weights_hash(run: Path) -> str:
-    return hashlib.sha256((find_model(run) / "model.safetensors").read_bytes()).hexdigest()
+    return hashlib.sha256((find_directory(run) / "model.safetensors").read_bytes()).hexdigest()
 
 
 def interrupt_at(at: int, data: Path, out: Path) -> None:

@@ -21,7 +21,8 @@ from tinybuddy.training.checkpoint import (
     rewind_metrics,
     save_checkpoint,
 )
-from tinybuddy.training.session import Run, resume
+from tinybuddy.training.loop import Run
+from tinybuddy.training.session import resume
 from tinybuddy.weights import hidden_matrices, weight_shapes
 
 
@@ -65,7 +66,9 @@ def test_a_damaged_checkpoint_is_one_sentence(story_file: Path, tmp_path: Path):
         damages.append(safetensors.numpy.save(state, counts | wrong))
     for damage in damages:
         path.write_bytes(damage)
-        with pytest.raises(TinybuddyError, match=r"is damaged|is not what the optimizer"):
+        with pytest.raises(
+            TinybuddyError, match=r"is damaged|is not the state of this model's optimizer"
+        ):
             resume(tmp_path / "run", Hooks())
     path.write_bytes(safetensors.numpy.save(state, counts))
     assert resume(tmp_path / "run", Hooks()).result["steps"] == 12

@@ -8,20 +8,20 @@ import random
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import HANG, SMALL, Cli, set_options
+from tests.conftest import HANG, SMALL, Cli, interrupting, set_options
 from tests.training.helpers import interrupt_at, weights_hash
 from tinybuddy.backends.engine.trainer import EngineTrainer
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.progress import Hooks
 from tinybuddy.training.checkpoint import is_run, load_checkpoint, read_metrics, read_record
-from tinybuddy.training.session import Run, resume, train
+from tinybuddy.training.loop import Run
+from tinybuddy.training.session import resume, train
 
 
 def _start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
@@ -300,22 +300,13 @@ def test_ctrl_c_while_all_is_scored_loses_nothing(small_run: Run, story_file, tm
 def test_ctrl_c_ends_a_long_step_on_its_way(
     story_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Sent when the step has begun; it would take 250 times as long as a usual one."""
-    begun = threading.Event()
+    step = EngineTrainer.step
 
-    def beginning(step: Callable[..., Any]) -> Callable[..., Any]:
-        def begin(*arguments: Any) -> Any:
-            begun.set()
-            return step(*arguments)
+    def interrupted(*arguments: Any) -> tuple[float, float]:
+        interrupting()
+        return step(*arguments)
 
-        return begin
-
-    def interrupt() -> None:
-        begun.wait()
-        os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(EngineTrainer, "step", beginning(EngineTrainer.step))
-    threading.Thread(target=interrupt, daemon=True).start()
+    monkeypatch.setattr(EngineTrainer, "step", interrupted)
     shape = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 2}
     settings = SMALL | shape | {"batch_size": 8000}
     with pytest.raises(KeyboardInterrupt, match="stopped and saved after step 0: go on with"):

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,21 +14,23 @@ import pytest
 
 from tests.conftest import SMALL, Cli, set_options
 from tests.training.helpers import Notes, interrupt_at, weights_hash
-from tinybuddy import DEFAULT_RECIPE
 from tinybuddy.backends import open_trainer
 from tinybuddy.backends.interface import Trainer
 from tinybuddy.config import ModelConfig
 from tinybuddy.corpus import open_corpus, survey
+from tinybuddy.defaults import DEFAULT_RECIPE
 from tinybuddy.errors import TinybuddyError, UsageError
-from tinybuddy.formats.references import find_model
+from tinybuddy.formats.references import find_directory
 from tinybuddy.progress import Hooks
 from tinybuddy.tokenizer import encode_story
+from tinybuddy.training import loop
 from tinybuddy.training.checkpoint import (
     load_checkpoint,
     read_recipe,
     read_record,
 )
-from tinybuddy.training.session import Run, _Loop, plan, resume, train
+from tinybuddy.training.loop import Run, _Loop
+from tinybuddy.training.session import plan, resume, train
 
 
 def test_a_run_learns_and_leaves_what_the_contract_names(small_run: Run, story_file: Path):
@@ -85,7 +86,7 @@ def test_resume_of_a_run_that_was_moved_tells_where_it_is(small_run: Run, tmp_pa
 
 
 def test_a_run_is_not_overwritten(small_run: Run, story_file: Path):
-    for folder in (small_run.path, find_model(small_run.path), story_file.parent):
+    for folder in (small_run.path, find_directory(small_run.path), story_file.parent):
         before = {path: path.read_bytes() for path in folder.glob("**/*.*") if path.is_file()}
         with pytest.raises(TinybuddyError, match="already holds something: go on with"):
             train(data=story_file, out=folder, hooks=Hooks(), **SMALL)
@@ -115,7 +116,7 @@ def test_without_latest_it_goes_on_from_the_newest(small_run: Run, story_file, t
     run = tmp_path / "run"
     interrupt_at(9, story_file, run)
     (run / "latest").unlink()
-    assert find_model(run).name == "000009"
+    assert find_directory(run).name == "000009"
     assert load_checkpoint(run).step == 9  # type: ignore[union-attr]
     steps = []
 
@@ -130,7 +131,7 @@ def test_without_latest_it_goes_on_from_the_newest(small_run: Run, story_file, t
     assert weights_hash(run) == weights_hash(small_run.path)
 
 
-def test_the_processors_seconds_are_those_of_learning(
+def test_the_processors_seconds_are_those_of_training(
     story_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """A clock that stands still but for 1 s a step and 100 s a score tells them apart."""
@@ -144,7 +145,7 @@ def test_the_processors_seconds_are_those_of_learning(
         return timed
 
     monkeypatch.setattr("time.process_time", lambda: clock[0])
-    monkeypatch.setattr(_Loop, "_learn", takes(1.0, _Loop._learn))
+    monkeypatch.setattr(_Loop, "_train_step", takes(1.0, _Loop._train_step))
     monkeypatch.setattr(_Loop, "_score", takes(100.0, _Loop._score))
     interrupt_at(8, story_file, tmp_path / "run")
     assert resume(tmp_path / "run", Hooks()).result["cpu_seconds"] == SMALL["steps"]
@@ -170,7 +171,7 @@ def test_numbers_that_break_keep_the_last_checkpoint(
                 trainers[0]._put(0, weights)
 
     broken: list[Hooks] = []
-    monkeypatch.setattr(sys.modules["tinybuddy.training.session"], "open_trainer", open_and_keep)
+    monkeypatch.setattr(loop, "open_trainer", open_and_keep)
     with pytest.raises(TinybuddyError, match="not finite at step 6: the checkpoint before it"):
         train(data=story_file, out=tmp_path / "run", hooks=Breaker(), **SMALL)
     checkpoint = load_checkpoint(tmp_path / "run")

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from tinybuddy.backends.interface import Backend, Trainer
 from tinybuddy.config import ModelConfig, TrainConfig
-from tinybuddy.errors import TinybuddyError, UsageError
+from tinybuddy.errors import TinybuddyError, UsageError, require
 from tinybuddy.weights import Weights, random_weights
 
 
 def open_backend(
     config: ModelConfig, weights: Weights, threads: int = 1, name: str = "engine"
 ) -> Backend:
-    """Return a model ready to score and to continue text, on the processor.
+    """Return a model ready to score and to generate text, on the processor.
 
     Raises:
         UsageError: if there is no such back end.
@@ -33,7 +33,7 @@ def open_backend(
 
 
 def open_trainer(config: ModelConfig, train: TrainConfig, weights: Weights | None) -> Trainer:
-    """Return a model ready to learn; without weights, new random ones from ``train.seed``.
+    """Return a model ready to be trained; without weights, new random ones from ``train.seed``.
 
     Raises:
         TinybuddyError: if the back end or the asked device is not there.
@@ -66,10 +66,7 @@ def check_backend(train: TrainConfig) -> None:
 
 def check_device(device: str = "cpu") -> None:
     """Raise TinybuddyError if PyTorch or the device is not there; cheap for the processor."""
-    from importlib.util import find_spec
-
-    if find_spec("torch") is None:
-        raise TinybuddyError("This needs PyTorch: pip install 'tinybuddy[torch]'.")
+    require("PyTorch", "torch", "torch")
     if device == "cpu":
         return
     import torch

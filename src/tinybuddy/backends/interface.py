@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from tinybuddy.config import SampleConfig
 from tinybuddy.weights import Weights
 
 if TYPE_CHECKING:
@@ -15,18 +17,64 @@ State: TypeAlias = "dict[str, NDArray[np.float32]]"
 
 
 class Stream(Protocol):
-    """Texts being continued side by side, with their key-value cache."""
+    """Texts side by side, with their key-value cache."""
 
     def feed(self, ids: Ids) -> NDArray[np.float32]:
         """Logits (B, V) after ``ids`` (B, T); all ids since the beginning must fit the context."""
         ...
 
 
+class Generation(Protocol):
+    """One text being generated.
+
+    Attributes:
+        ended: nothing follows: its end was drawn, or it is as long as it may be.
+        broken: it ended because the model's logits are not finite.
+    """
+
+    @property
+    def ended(self) -> bool: ...  # noqa: D102
+
+    @property
+    def broken(self) -> bool: ...  # noqa: D102
+
+    def new_ids(self, begin: int = 0) -> list[int]:
+        """Return the ids after the prompt, from the ``begin``-th on."""
+        ...
+
+
 class Backend(Protocol):
-    """A model that scores and continues text."""
+    """A model that scores and generates text."""
 
     def stream(self, texts: int = 1) -> Stream:
-        """Begin one text, or several of equal length."""
+        """Begin one text, or several of equal length, of which the caller draws the tokens."""
+        ...
+
+    def begin(
+        self, prompt: Sequence[int], count: int, sample: SampleConfig, seed: int, eos: int = -1
+    ) -> Generation:
+        """Begin a text whose tokens are drawn here.
+
+        Args:
+            prompt: ids that it begins with, one or more.
+            count: new ids at most.
+            sample: how they are drawn.
+            seed: of its random numbers: one seed gives one text, whatever computes it and whatever
+                is generated beside it.
+            eos: the id that ends it and is no part of it; -1 for none.
+
+        Raises:
+            UsageError: if the prompt is empty.
+            TinybuddyError: if an id is not in the vocabulary.
+        """
+        ...
+
+    def advance(self, generations: Sequence[Any], steps: int) -> None:
+        """Go on with texts that `begin` gave, side by side: ``steps`` new ids each at most.
+
+        A long prompt may take a step for each of its parts. Past the context a text goes on from
+        the last half of it. Texts may join and leave between calls.
+        """
         ...
 
     def log_likelihoods(self, inputs: Ids, targets: Ids) -> NDArray[np.float32]:
@@ -39,7 +87,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class Trainer(Backend, Protocol):
-    """A model that learns."""
+    """A model being trained; what it generates is of the weights as they are when a text begins."""
 
     def step(
         self,
@@ -48,7 +96,7 @@ class Trainer(Backend, Protocol):
         learning_rate: float,
         matrix_learning_rate: float | None = None,
     ) -> tuple[float, float]:
-        """Learn from one batch (B, T); return mean loss in nats a token and gradient norm.
+        """Train on one batch (B, T); return mean loss in nats a token and gradient norm.
 
         The second rate is Muon's, by default its peak.
         """
@@ -59,7 +107,7 @@ class Trainer(Backend, Protocol):
         ...
 
     def state(self) -> State:
-        """Copies of what the optimizer remembers."""
+        """Copies of the optimizer's state."""
         ...
 
     def load_state(self, state: State) -> None:
@@ -67,7 +115,7 @@ class Trainer(Backend, Protocol):
         ...
 
     def stop(self) -> None:
-        """Let what learns or scores, now or later, raise `Stopped`, as far as it can be ended.
+        """Let what trains or scores, now or later, raise `Stopped`, as far as it can be ended.
 
         A signal handler may call it.
         """

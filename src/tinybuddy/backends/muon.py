@@ -23,7 +23,7 @@ class Muon(torch.optim.Optimizer):
     learning rate times ``sqrt(max(1, rows / columns))``.
 
     Args:
-        matrices: what it learns; two dimensions each.
+        matrices: what it trains; two dimensions each.
         lr: learning rate.
         momentum: decay of the mean gradient.
         weight_decay: decoupled.
@@ -39,10 +39,10 @@ class Muon(torch.optim.Optimizer):
         """Change the matrices by their gradients."""
         for group in self.param_groups:
             for matrix in group["params"]:
-                _learn(matrix, self.state[matrix], group)
+                _update(matrix, self.state[matrix], group)
 
 
-def _learn(matrix: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
+def _update(matrix: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
     if "momentum_buffer" not in state:
         state["momentum_buffer"] = torch.zeros_like(matrix)
     assert matrix.grad is not None

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tinybuddy.backends.interface import Ids, State, Stream
+from tinybuddy.backends.lockstep import LockstepBackend
 from tinybuddy.config import ModelConfig, TrainConfig
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.weights import Weights, hidden_matrices, weight_shapes
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tinybuddy.backends.llama import Transformer
 
 
-class TorchBackend:
+class TorchBackend(LockstepBackend):
     """A model in PyTorch, on one device."""
 
     def __init__(
@@ -38,7 +39,7 @@ class TorchBackend:
             )
         self.model.load_state_dict({n: torch.from_numpy(w.copy()) for n, w in weights.items()})
         self.model.to(device)
-        self.device = device
+        self.device, self.context = device, config.max_position_embeddings
 
     def stream(self, texts: int = 1) -> Stream:
         """Begin one text, or several of equal length."""
@@ -113,7 +114,7 @@ class TorchTrainer(TorchBackend):
         learning_rate: float,
         matrix_learning_rate: float | None = None,
     ) -> tuple[float, float]:
-        """Learn from one batch (B, T); return mean loss in nats a token and gradient norm.
+        """Train on one batch (B, T); return mean loss in nats a token and gradient norm.
 
         A loss or gradient that is not finite changes nothing. The second rate is Muon's, by
         default its peak.
@@ -175,7 +176,7 @@ class TorchTrainer(TorchBackend):
             array.dtype != np.float32 for array in state.values()
         ):
             raise TinybuddyError(
-                "state.safetensors is not what the optimizer of this model remembers: delete this "
+                "state.safetensors is not the state of this model's optimizer: delete this "
                 "checkpoint and name the one before it in latest."
             )
         for name, array in state.items():
@@ -188,7 +189,7 @@ class TorchTrainer(TorchBackend):
         """Do nothing: PyTorch does not end a step midway."""
 
     def _owners(self) -> dict[str, tuple[torch.nn.Parameter, torch.optim.Optimizer]]:
-        """Each weight and what learns it."""
+        """Each weight and its optimizer."""
         of = {p: o for o in self._optimizers for group in o.param_groups for p in group["params"]}
         return {name: (p, of[p]) for name, p in self._parameters.items()}
 

@@ -132,7 +132,7 @@ def open_corpus(
             or a hub data set ``owner/name``.
         stories: training stories at most; 0 for all (of the tales: 5,000).
         clean: mend mojibake in training stories.
-        on_progress: told of a download: bytes so far, bytes of the whole file.
+        on_progress: called during a download: bytes so far, bytes of the whole file.
 
     Raises:
         TinybuddyError: if it cannot be read.
@@ -227,12 +227,14 @@ def _mended(story: str) -> str:
 
 
 def _open_tales(stories: int) -> Corpus:
+    readers: dict[str, Reader] = {"all": _read_tales}
+    return Corpus("tales (built in)", readers, stories or DEFAULT_TALES, clean=False)
+
+
+def _read_tales() -> Iterator[str]:
     from tinybuddy.corpus.tales import tales
 
-    def read() -> Iterator[str]:
-        return (tale.text for tale in tales())
-
-    return Corpus("tales (built in)", {"all": read}, stories or DEFAULT_TALES, clean=False)
+    return (tale.text for tale in tales())
 
 
 def _is_hub_name(data: str) -> bool:
@@ -250,17 +252,7 @@ def _open_hub(
     from tinybuddy.corpus.ranges import Unreachable
 
     cache = cache_folder()
-
-    def read(path: str) -> Iterator[str]:
-        # The beginning alone of these cannot be read.
-        if path.lower().endswith((".parquet", ".gz")):
-            whole = hub.whole_file(data, path, cache=cache, on_progress=on_progress)
-            return read_file(whole, path)
-        return parse_blocks(hub.chunks(data, path, cache=cache, on_progress=on_progress), path)
-
-    def read_all(paths: list[str], most: int | None) -> Iterator[str]:
-        return islice(chain.from_iterable(map(read, paths)), most)
-
+    read_all = partial(_read_hub, data, cache, on_progress)
     try:
         found = hub.files(data, cache=cache)
     except Unreachable as error:
@@ -270,6 +262,26 @@ def _open_hub(
     most = {"train": None, "validation": HUB_VALIDATION}
     readers: dict[str, Reader] = {s: partial(read_all, found[s], most[s]) for s in most}
     return Corpus(data, readers, stories, clean)
+
+
+def _read_hub(
+    data: str,
+    cache: Path,
+    on_progress: Callable[[int, int], None] | None,
+    paths: list[str],
+    most: int | None,
+) -> Iterator[str]:
+    """Stories of some files of a data set, at most so many."""
+    from tinybuddy.corpus import hub
+
+    def read(path: str) -> Iterator[str]:
+        # The beginning alone of these cannot be read.
+        if path.lower().endswith((".parquet", ".gz")):
+            whole = hub.whole_file(data, path, cache=cache, on_progress=on_progress)
+            return read_file(whole, path)
+        return parse_blocks(hub.chunks(data, path, cache=cache, on_progress=on_progress), path)
+
+    return islice(chain.from_iterable(map(read, paths)), most)
 
 
 def keep_input(path: Path) -> None:

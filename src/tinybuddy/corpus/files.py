@@ -35,7 +35,7 @@ BLOCK_BYTES = 1 << 20
 PASSAGE_CHARACTERS = 2_000
 LONGEST_STORY = 1_000_000  # characters between two separators, after which a story is cut
 LONGEST_LINE = 64_000_000  # bytes of one line of .jsonl: beyond it the memory is at risk
-KINDS = (".txt", ".jsonl", ".parquet", ".txt.gz", ".jsonl.gz")
+KINDS = (".txt", ".jsonl", ".txt.gz", ".jsonl.gz", ".parquet")  # the easiest to read first
 
 
 def is_readable(name: str) -> bool:
@@ -66,7 +66,7 @@ def _files_in(folder: Path) -> list[Path]:
 
 
 def _two_splits(files: list[Path]) -> dict[str, list[Path]] | None:
-    """The splits that the files' names tell; None where they are not both told."""
+    """The splits that the files' names give; None unless both are there."""
     by_stem: dict[str, list[Path]] = {}
     for file in files:
         by_stem.setdefault(file.name.lower().split(".")[0], []).append(file)

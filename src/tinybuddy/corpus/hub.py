@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+from tinybuddy.corpus.files import KINDS
 from tinybuddy.corpus.ranges import (
     BLOCK,
     Changed,
@@ -40,7 +41,6 @@ from tinybuddy.errors import TinybuddyError, UsageError
 LARGE = 16 * BLOCK  # bytes of one range where the whole file is wanted anyway
 LISTING = 64 * BLOCK  # bytes at most of a list of files
 STORIES = "roneneldan/TinyStories"
-KINDS = (".txt", ".jsonl", ".txt.gz", ".jsonl.gz", ".parquet")  # best first
 
 _ROLES = {  # what a file holds, by the words of its name, or else of its folders
     "about": r"^(?:readme|licen[cs]e|citation|requirements|vocab|merges)",

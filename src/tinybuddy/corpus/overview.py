@@ -1,4 +1,4 @@
-"""What the verb ``corpus`` tells of a text, and writes."""
+"""What the verb ``corpus`` says of a text, and writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tinybuddy.disk import replacing
 from tinybuddy.errors import TinybuddyError, UsageError
 
 
-def overview(
+def describe_corpus(
     data: str,
     stories: int = 0,
     out: str | None = None,

@@ -1,6 +1,6 @@
 """What must be known of the training text to judge a model, without the text itself.
 
-Which words it has and how often, and which rows of four words: enough to tell a word that is none
+Which words it has and how often, and which 4-grams: enough to tell a word that is none
 and a sentence that was copied. It travels with a model as ``facts.npz``.
 """
 
@@ -23,7 +23,7 @@ from tinybuddy.disk import read_bytes, write_bytes
 from tinybuddy.errors import TinybuddyError
 
 GRAM = 4
-# 5,000 stories have 0.6 million rows of four words, so 0.4 % of the slots are taken, and a new row
+# 5,000 stories have 0.6 million 4-grams, so 0.4 % of the slots are taken, and a new row
 # is taken for a known one that often; 19,390 have 1.8 million, 1.4 %. The file has 8 to 10 bits for
 # each.
 HASH_BITS = 27
@@ -34,18 +34,18 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")  # noqa: RUF001  (the curly
 
 
 @dataclass(frozen=True)
-class Facts:
+class TextStatistics:
     """Words and rows of words of a text.
 
     Attributes:
         counts: how often each word occurs, the most frequent first.
-        grams: hashes of its rows of four words, sorted, each below 2^27.
+        grams: hashes of its 4-grams, sorted, each below 2^27.
     """
 
     counts: dict[str, int]
     grams: NDArray[np.uint32]
 
-    def has_rows(self, words: list[str]) -> NDArray[np.bool_]:
+    def has_grams(self, words: list[str]) -> NDArray[np.bool_]:
         """Whether each row of four of the words stands in the text (words - 3,)."""
         rows = np.array(gram_hashes(words), np.uint32)
         if not len(self.grams):
@@ -61,12 +61,12 @@ def words(text: str) -> list[str]:
 
 
 def gram_hashes(words: list[str]) -> list[int]:
-    """CRC-32 of each row of four words, its lowest 27 bits."""
+    """CRC-32 of each 4-gram, its lowest 27 bits."""
     rows = (" ".join(words[i : i + GRAM]) for i in range(len(words) - GRAM + 1))
     return [zlib.crc32(row.encode("utf-8")) & (1 << HASH_BITS) - 1 for row in rows]
 
 
-def derive(stories: Iterable[str]) -> Facts:
+def text_statistics(stories: Iterable[str]) -> TextStatistics:
     """Read stories once; memory grows with the distinct words and rows of words alone."""
     counts: Counter[str] = Counter()
     grams, fresh = np.zeros(0, np.uint32), array("I")
@@ -77,30 +77,30 @@ def derive(stories: Iterable[str]) -> Facts:
         if len(fresh) > FRESH_HASHES:
             grams, fresh = _merged(grams, fresh), array("I")
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return Facts(dict(ranked), _merged(grams, fresh))
+    return TextStatistics(dict(ranked), _merged(grams, fresh))
 
 
 def _merged(grams: NDArray[np.uint32], fresh: array[int]) -> NDArray[np.uint32]:
     return np.unique(np.concatenate([grams, np.frombuffer(fresh, np.uint32)]))
 
 
-def write_facts(path: Path, facts: Facts) -> None:
+def write_statistics(path: Path, statistics: TextStatistics) -> None:
     """Write ``facts.npz``: words as one UTF-8 text, their counts, and the gaps between hashes.
 
     The four bytes of the gaps stand in rows of their own, which compresses to 70 %.
     """
-    gaps = np.diff(facts.grams, prepend=np.uint32(0)).astype("<u4")
+    gaps = np.diff(statistics.grams, prepend=np.uint32(0)).astype("<u4")
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
-        words=np.frombuffer("\n".join(facts.counts).encode("utf-8"), np.uint8),
-        counts=np.fromiter(facts.counts.values(), np.uint32),
+        words=np.frombuffer("\n".join(statistics.counts).encode("utf-8"), np.uint8),
+        counts=np.fromiter(statistics.counts.values(), np.uint32),
         gaps=np.ascontiguousarray(gaps.view(np.uint8).reshape(-1, 4).T),
     )
     write_bytes(path, buffer.getvalue())
 
 
-def read_facts(path: Path) -> Facts:
+def read_statistics(path: Path) -> TextStatistics:
     """Read ``facts.npz``.
 
     Raises:
@@ -116,4 +116,4 @@ def read_facts(path: Path) -> Facts:
         raise TinybuddyError(f"{path} is damaged: {error}.") from None
     if len(grams) and grams[-1] >= 1 << HASH_BITS:
         raise TinybuddyError(f"{path} is damaged: it has hashes beyond {HASH_BITS} bits.")
-    return Facts(dict(zip(names, counts, strict=False)), grams.astype(np.uint32))
+    return TextStatistics(dict(zip(names, counts, strict=False)), grams.astype(np.uint32))

@@ -12,7 +12,7 @@ from tinybuddy.evaluation.scorecard import Scorecard
 
 
 class Difference(NamedTuple):
-    """How a figure of one model differs from another's."""
+    """How a value of one model differs from another's."""
 
     name: str
     value: float  # the first minus the second
@@ -30,20 +30,20 @@ class Difference(NamedTuple):
 
 
 def compare(first: Scorecard, second: Scorecard) -> list[Difference]:
-    """Subtract the figures of ``second`` from those of ``first``, with 95 % intervals.
+    """Subtract the values of ``second`` from those of ``first``, with 95 % intervals.
 
     Both are drawn over the same units, such as validation stories or minimal pairs, so what is hard
-    for both cancels. Of stories told, those of the same prompt and seed are a pair.
+    for both cancels. Of generated stories, those of the same prompt and seed are a pair.
     """
     differences = []
-    others = second.figures()
-    for name, figure in first.figures().items():
-        if name not in others or math.isnan(figure.value - others[name].value):
-            continue  # one of the two has told nothing that it could be measured on
-        # As many units, and so the same draws; where a model told less, independent ones.
-        paired = len(figure.share.parts) == len(others[name].share.parts)
+    others = second.values()
+    for name, measured in first.values().items():
+        if name not in others or math.isnan(measured.value - others[name].value):
+            continue  # one of the two has generated nothing that it could be measured on
+        # As many units, and so the same draws; where a model generated less, independent ones.
+        paired = len(measured.share.parts) == len(others[name].share.parts)
         drawn = others[name].share.resampled(seed=0 if paired else 1)
-        low, high = interval(np.subtract(figure.share.resampled(seed=0), drawn))
-        difference = figure.value - others[name].value
+        low, high = interval(np.subtract(measured.share.resampled(seed=0), drawn))
+        difference = measured.value - others[name].value
         differences.append(Difference(name, difference, low, high))
     return differences

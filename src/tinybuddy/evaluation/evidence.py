@@ -9,24 +9,24 @@ from functools import cached_property
 from importlib import resources
 
 from tinybuddy.corpus import VALIDATION_SHARE, open_corpus, survey
-from tinybuddy.corpus.statistics import Facts, derive, words
+from tinybuddy.corpus.statistics import TextStatistics, text_statistics, words
 from tinybuddy.errors import TinybuddyError
+from tinybuddy.evaluation.evaluated import EvaluatedModel
 from tinybuddy.evaluation.metrics.sentences import human_lengths
 from tinybuddy.evaluation.rivals.judge import JUDGED_STORIES, open_judge
 from tinybuddy.evaluation.stories import Story, human_story
-from tinybuddy.evaluation.subject import Subject
 
-HUMAN_STORIES = 200  # as many as a model tells
+HUMAN_STORIES = 200  # as many as a model generates
 FEWEST_STORIES = 20  # human ones; with fewer there is nothing to compare with
 MOST_STORY_BYTES = 1_000_000  # of a story that is scored: its tokens must fit the memory
-OVERLAP = 0.9  # of a story's rows of four words
+OVERLAP = 0.9  # of a story's 4-grams
 MOST_TRAINING_BYTES = 40_000_000  # counting n-grams takes 50 times as many bytes of memory
 FEWEST_ROWS = 10  # in a story that can be said to overlap
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Human stories and what was learned from them; without data, only the stored human figures.
+    """Human stories and what was made of them; without data, only the stored human values.
 
     Attributes:
         source: what served the stories, in words.
@@ -37,7 +37,7 @@ class Evidence:
         more_human: others, for the control.
         judge: see `tinybuddy.evaluation.rivals.judge`.
         lengths: fewest and most words of a sentence.
-        stored: human values by figure, where there are no human stories.
+        stored: human values by value, where there are no human stories.
         stored_stories: number of training stories that the stored values are of.
     """
 
@@ -47,15 +47,15 @@ class Evidence:
     validation: Sequence[str]
     human: Sequence[Story]
     more_human: Sequence[Story]
-    judge: Subject | None
+    judge: EvaluatedModel | None
     lengths: tuple[float, float]
     stored: dict[str, float]
     stored_stories: int = 0
 
     @cached_property
-    def facts(self) -> Facts | None:
+    def statistics(self) -> TextStatistics | None:
         """Words and rows of words of the training stories."""
-        return derive(self.train) if self.train else None
+        return text_statistics(self.train) if self.train else None
 
 
 def gather(data: str, stories: int, on_progress: Callable[[str], None]) -> Evidence:
@@ -64,7 +64,7 @@ def gather(data: str, stories: int, on_progress: Callable[[str], None]) -> Evide
     Args:
         data: as `tinybuddy.corpus.open_corpus` takes it.
         stories: training stories at most; 0 for all.
-        on_progress: told what is being done.
+        on_progress: called with what is being done.
 
     Raises:
         TinybuddyError: if the data cannot be read, or its validation stories are too few or too
@@ -100,20 +100,20 @@ def gather(data: str, stories: int, on_progress: Callable[[str], None]) -> Evide
 
 
 def stored_evidence() -> Evidence:
-    """Return human figures measured once on TinyStories, for use without any data."""
+    """Return human values measured once on TinyStories, for use without any data."""
     text = (resources.files(__package__) / "human.json").read_text("utf-8")
     known = json.loads(text)
     low, high = known["lengths"]
     source = f"stored figures of {known['source']}"
-    figures, stories = known["figures"], known["training_stories"]
-    return Evidence(source, "", [], [], [], [], None, (low, high), figures, stories)
+    values, stories = known["figures"], known["training_stories"]
+    return Evidence(source, "", [], [], [], [], None, (low, high), values, stories)
 
 
-def overlapping(validation: Sequence[str], facts: Facts) -> list[int]:
+def overlapping(validation: Sequence[str], statistics: TextStatistics) -> list[int]:
     """Numbers of the validation stories that stand in the training text, by their content."""
     found = []
     for number, story in enumerate(validation):
-        known = facts.has_rows(words(story))
+        known = statistics.has_grams(words(story))
         if len(known) >= FEWEST_ROWS and known.mean() >= OVERLAP:
             found.append(number)
     return found

@@ -1,4 +1,4 @@
-"""The scorecard of one source: every gauge, and the verdict."""
+"""The scorecard of one source: every metric, and the verdict."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from importlib import resources
 from typing import Any
 
 from tinybuddy.config import SampleConfig
-from tinybuddy.corpus.statistics import GRAM, Facts, words
+from tinybuddy.corpus.statistics import GRAM, TextStatistics, words
+from tinybuddy.evaluation.evaluated import EvaluatedModel
 from tinybuddy.evaluation.evidence import Evidence
-from tinybuddy.evaluation.metrics.bits_per_byte import Rivals, gauge_bits_per_byte
-from tinybuddy.evaluation.metrics.coherence import gauge_coherence
+from tinybuddy.evaluation.metrics.bits_per_byte import measure_bits_per_byte
+from tinybuddy.evaluation.metrics.coherence import measure_coherence
+from tinybuddy.evaluation.metrics.discriminator import measure_discriminator
 from tinybuddy.evaluation.metrics.english import english_words
-from tinybuddy.evaluation.metrics.grammar import gauge_grammar
-from tinybuddy.evaluation.metrics.metric import Figure, Gauge
-from tinybuddy.evaluation.metrics.originality import gauge_originality
-from tinybuddy.evaluation.metrics.repetition import gauge_repetition
-from tinybuddy.evaluation.metrics.sentences import gauge_sentences
-from tinybuddy.evaluation.metrics.tell_apart import gauge_tell_apart
-from tinybuddy.evaluation.metrics.variety import gauge_variety
-from tinybuddy.evaluation.metrics.words import gauge_words
-from tinybuddy.evaluation.stories import CHARACTERS, Story, told
-from tinybuddy.evaluation.subject import Subject
+from tinybuddy.evaluation.metrics.grammar import measure_grammar
+from tinybuddy.evaluation.metrics.metric import Metric, MetricValue
+from tinybuddy.evaluation.metrics.originality import measure_originality
+from tinybuddy.evaluation.metrics.repetition import measure_repetition
+from tinybuddy.evaluation.metrics.sentences import measure_sentences
+from tinybuddy.evaluation.metrics.variety import measure_variety
+from tinybuddy.evaluation.metrics.words import measure_words
+from tinybuddy.evaluation.rivals.controls import open_controls
+from tinybuddy.evaluation.rivals.ngrams import Rivals
+from tinybuddy.evaluation.stories import CHARACTERS, Story, story_of
 
 SEEDS = 10  # stories of each prompt
 SAMPLING = SampleConfig()  # the reference model's: temperature 0.8, top-k 40
@@ -39,55 +41,55 @@ class Scorecard:
     Attributes:
         name: of the source.
         parameters: of the model; 0 of a text.
-        gauges: by name.
-        plain: the gauges of text again, sampled plainly; empty of a text.
-        stories: what it told.
-        warnings: what makes the figures doubtful.
+        metrics: by name.
+        plain: the metrics of text again, sampled plainly; empty of a text.
+        stories: what it generated.
+        warnings: what makes the values doubtful.
         seconds: that it took.
     """
 
     name: str
     parameters: int
-    gauges: dict[str, Gauge]
-    plain: dict[str, Gauge]
+    metrics: dict[str, Metric]
+    plain: dict[str, Metric]
     stories: Sequence[Story]
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
     def speaks_english(self) -> bool | None:
-        """True if every judged gauge passes, False if one fails, None if that is not known."""
+        """True if every judged metric passes, False if one fails, None if that is not known."""
         if self.is_silent:
             return False
-        verdicts = [g.passed for g in self.gauges.values() if g.name != "tell_apart"]
+        verdicts = [g.passed for g in self.metrics.values() if g.name != "tell_apart"]
         if False in verdicts:
             return False
-        return True if all(verdicts) and "bits_per_byte" in self.gauges else None
+        return True if all(verdicts) and "bits_per_byte" in self.metrics else None
 
     @property
     def is_silent(self) -> bool:
-        """Whether most stories are too short for any gauge, which would judge the few others."""
+        """Whether most stories are too short for any metric, which would judge the few others."""
         return sum(len(words(story.text)) >= GRAM for story in self.stories) * 2 < len(self.stories)
 
-    def figures(self) -> dict[str, Figure]:
-        """All figures by name."""
-        return {f.name: f for gauge in self.gauges.values() for f in gauge.figures}
+    def values(self) -> dict[str, MetricValue]:
+        """All values by name."""
+        return {f.name: f for metric in self.metrics.values() for f in metric.values}
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        figures = self.figures()
-        bits = figures.get("bits_per_byte.validation")
+        values = self.values()
+        bits = values.get("bits_per_byte.validation")
         return {
             "name": self.name,
             "speaks_english": self.speaks_english,
             "bits_per_byte": bits.value if bits else None,
             "parameters": self.parameters,
             "seconds": self.seconds,
-            "tokens_per_second": self.gauges["bits_per_byte"].details.get("tokens_per_second")
+            "tokens_per_second": self.metrics["bits_per_byte"].details.get("tokens_per_second")
             if bits
             else None,
-            "gauges": {name: gauge.to_mapping() for name, gauge in self.gauges.items()},
-            "plain_sampling": {name: gauge.to_mapping() for name, gauge in self.plain.items()},
+            "gauges": {name: metric.to_mapping() for name, metric in self.metrics.items()},
+            "plain_sampling": {name: metric.to_mapping() for name, metric in self.plain.items()},
             "warnings": self.warnings,
         }
 
@@ -98,22 +100,24 @@ def prompts() -> list[str]:
     return text.splitlines()
 
 
-def tell_stories(subject: Subject, config: SampleConfig, on_progress: Progress) -> list[Story]:
+def generate_stories(
+    evaluated: EvaluatedModel, config: SampleConfig, on_progress: Progress
+) -> list[Story]:
     """Two hundred stories, ten of each prompt, each with a seed of its own.
 
-    With the seeds of one prompt for all, a model that hardly looks at the prompt would tell every
+    With the seeds of one prompt for all, a model that hardly looks at the prompt would give every
     prompt the same stories.
     """
     plainly = "" if config == SAMPLING else ", plainly sampled"
-    what = f"{subject.name}: telling stories{plainly}"
+    what = f"{evaluated.name}: generating stories{plainly}"
     beginnings = [prompt for prompt in prompts() for _ in range(SEEDS)]
     count = len(beginnings)
 
     def on_story(done: int) -> None:
         on_progress(what, done, count)
 
-    texts = subject.tell(beginnings, range(count), CHARACTERS, config, on_story)
-    return [told(prompt, text) for prompt, text in zip(beginnings, texts, strict=True)]
+    texts = evaluated.generate(beginnings, range(count), CHARACTERS, config, on_story)
+    return [story_of(prompt, text) for prompt, text in zip(beginnings, texts, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,76 +128,78 @@ class Standard:
         evidence: human stories and the judge.
         facts: of the training text, if they are known.
         known: words that are English.
-        human: value of each figure of human stories.
+        human: value of each value of human stories.
     """
 
     evidence: Evidence
-    facts: Facts | None
+    statistics: TextStatistics | None
     known: Collection[str]
     human: Mapping[str, float]
 
 
-def open_standard(evidence: Evidence, facts: Facts | None) -> Standard:
+def open_standard(evidence: Evidence, statistics: TextStatistics | None) -> Standard:
     """Measure the human stories against a training text."""
-    known = english_words() | (facts.counts.keys() if facts else frozenset())
-    standard = Standard(evidence, facts, known, evidence.stored)
+    known = english_words() | (statistics.counts.keys() if statistics else frozenset())
+    standard = Standard(evidence, statistics, known, evidence.stored)
     if not evidence.human:
         return standard
-    gauges = text_gauges(standard, evidence.human)
-    values = {f.name: f.value for gauge in gauges.values() for f in gauge.figures}
+    metrics = text_metrics(standard, evidence.human)
+    values = {f.name: f.value for metric in metrics.values() for f in metric.values}
     del values["tell_apart.accuracy"]  # of the human stories against themselves
-    return Standard(evidence, facts, known, values)
+    return Standard(evidence, statistics, known, values)
 
 
-def text_gauges(
-    standard: Standard, stories: Sequence[Story], subject: Subject | None = None
-) -> dict[str, Gauge]:
-    """Measure what a source tells; with a ``subject``, also what it prefers."""
+def text_metrics(
+    standard: Standard, stories: Sequence[Story], evaluated: EvaluatedModel | None = None
+) -> dict[str, Metric]:
+    """Measure what a source writes; with an ``evaluated`` model, also what it prefers."""
     evidence, human = standard.evidence, standard.human
     judge = evidence.judge
-    gauges = [
-        gauge_words(stories, standard.known, human.get("words.english")),
-        gauge_grammar(subject, stories, judge, human.get("grammar.word_order")),
-        gauge_coherence(
-            subject, evidence.validation, stories, judge, human.get("coherence.sentence_order")
+    metrics = [
+        measure_words(stories, standard.known, human.get("words.english")),
+        measure_grammar(evaluated, stories, judge, human.get("grammar.word_order")),
+        measure_coherence(
+            evaluated, evidence.validation, stories, judge, human.get("coherence.sentence_order")
         ),
-        gauge_repetition(stories, human.get("repetition.rows")),
-        gauge_variety(stories, human),
-        gauge_originality(stories, standard.facts, human),
-        gauge_sentences(stories, evidence.lengths, human.get("sentences.whole")),
-        gauge_tell_apart(stories, evidence.human),
+        measure_repetition(stories, human.get("repetition.rows")),
+        measure_variety(stories, human),
+        measure_originality(stories, standard.statistics, human),
+        measure_sentences(stories, evidence.lengths, human.get("sentences.whole")),
+        measure_discriminator(stories, evidence.human),
     ]
-    return {gauge.name: gauge for gauge in gauges}
+    return {metric.name: metric for metric in metrics}
 
 
 def score_model(
-    subject: Subject,
+    evaluated: EvaluatedModel,
     standard: Standard,
     rivals: Rivals | None,
     on_progress: Progress,
     plainly: bool = True,
 ) -> Scorecard:
-    """Measure a model with every gauge.
+    """Measure a model with every metric.
 
     Args:
-        subject: the model.
+        evaluated: the model.
         standard: what its texts are compared with.
         rivals: n-grams of its tokens; None without data.
-        on_progress: told what is being done, how much is done, and of how much.
-        plainly: tell stories by plain sampling too, to measure them beside.
+        on_progress: called with what is being done, how much is done, and of how much.
+        plainly: generate stories by plain sampling too, to measure them beside.
     """
     began = time.monotonic()
     if rivals:
-        on_progress(f"{subject.name}: scoring the validation stories", 0, 0)
-    first = gauge_bits_per_byte(subject, standard.evidence.validation, rivals)
-    stories = tell_stories(subject, SAMPLING, on_progress)
-    on_progress(f"{subject.name}: measuring its stories", 0, 0)
-    gauges = {first.name: first} | text_gauges(standard, stories, subject)
-    plain = text_gauges(standard, tell_stories(subject, PLAIN, on_progress)) if plainly else {}
+        on_progress(f"{evaluated.name}: scoring the validation stories", 0, 0)
+    first = measure_bits_per_byte(evaluated, standard.evidence.validation, rivals)
+    stories = generate_stories(evaluated, SAMPLING, on_progress)
+    on_progress(f"{evaluated.name}: measuring its stories", 0, 0)
+    metrics = {first.name: first} | text_metrics(standard, stories, evaluated)
+    plain = (
+        text_metrics(standard, generate_stories(evaluated, PLAIN, on_progress)) if plainly else {}
+    )
     return Scorecard(
-        name=subject.name,
-        parameters=subject.parameters,
-        gauges=gauges,
+        name=evaluated.name,
+        parameters=evaluated.parameters,
+        metrics=metrics,
         plain=plain,
         stories=stories,
         seconds=time.monotonic() - began,
@@ -202,4 +208,19 @@ def score_model(
 
 def score_text(name: str, stories: Sequence[Story], standard: Standard) -> Scorecard:
     """Measure stories that come from no model."""
-    return Scorecard(name, 0, text_gauges(standard, stories), {}, stories)
+    return Scorecard(name, 0, text_metrics(standard, stories), {}, stories)
+
+
+def score_controls(
+    evidence: Evidence, standard: Standard, rivals: Rivals, on_progress: Progress
+) -> dict[str, Scorecard]:
+    """Measure human stories and all controls, by name."""
+    cards = {"human": score_text("human", evidence.more_human, standard)}
+    for name, source in open_controls(evidence.train, evidence.more_human, rivals):
+        on_progress(f"control: {name}", 0, 0)
+        if isinstance(source, EvaluatedModel):
+            own = rivals if source.tokenizer is rivals.tokenizer else None
+            cards[name] = score_model(source, standard, own, on_progress, plainly=False)
+        else:
+            cards[name] = score_text(name, source, standard)
+    return cards

@@ -9,25 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from tinybuddy.corpus.statistics import Facts, read_facts
+from tinybuddy.corpus.statistics import TextStatistics, read_statistics
 from tinybuddy.errors import TinybuddyError, UsageError
-from tinybuddy.evaluation.adapters import open_subject
+from tinybuddy.evaluation.adapters import open_evaluated
 from tinybuddy.evaluation.bootstrap import Share
 from tinybuddy.evaluation.comparison import Difference, compare
+from tinybuddy.evaluation.evaluated import EvaluatedModel
 from tinybuddy.evaluation.evidence import Evidence, gather, overlapping, stored_evidence
-from tinybuddy.evaluation.metrics.bits_per_byte import Rivals, open_rivals
 from tinybuddy.evaluation.metrics.blimp import blimp as score_blimp
-from tinybuddy.evaluation.rivals.controls import score_controls
+from tinybuddy.evaluation.rivals.ngrams import Rivals, open_rivals
 from tinybuddy.evaluation.scorecard import (
     Progress,
     Scorecard,
     Standard,
     open_standard,
+    score_controls,
     score_model,
 )
-from tinybuddy.evaluation.subject import Subject
 from tinybuddy.generation.model import Model
-from tinybuddy.training.metadata import facts_beside, training_of
+from tinybuddy.training.metadata import statistics_beside, training_of
 from tinybuddy.training.provenance import provenance
 
 
@@ -88,7 +88,7 @@ def evaluate(
     Args:
         models: directories, runs, released names, ``.bin`` files of llama2.c, directories of
             `transformers`, or loaded models; the first is compared with the others.
-        data: human stories, as `tinybuddy.train` takes them; without them, the gauges that need
+        data: human stories, as `tinybuddy.train` takes them; without them, the metrics that need
             them are not run, and the verdict can only be no or open.
         stories: training stories of ``data`` at most; by default as many as the first model was
             trained on, where that is known, otherwise all.
@@ -96,7 +96,7 @@ def evaluate(
         blimp: a folder with the ``.jsonl`` files of BLiMP, to be scored, too.
         threads: of the processor.
         backend: what computes: ``engine`` or ``torch``; directories of transformers take PyTorch.
-        on_progress: told what is being done, how much is done, and of how much.
+        on_progress: called with what is being done, how much is done, and of how much.
 
     Raises:
         UsageError: without a model, or for an impossible value.
@@ -112,93 +112,96 @@ def evaluate(
         raise UsageError(f"--threads must be 1 or more, not {threads}.")
     if blimp is not None and not Path(blimp).is_dir():
         raise TinybuddyError(f"There is no folder {blimp}: give the data folder of BLiMP.")
-    subjects = _named_apart([open_subject(model, threads, backend) for model in models])
+    evaluated_models = _named_apart([open_evaluated(model, threads, backend) for model in models])
     if data is None:
         evidence = stored_evidence()
     else:
-        limit = _asked_for(subjects[0]) if stories is None else stories
+        limit = _asked_for(evaluated_models[0]) if stories is None else stories
         evidence = gather(str(data), limit, lambda what: on_progress(what, 0, 0))
-    standards = [_standard(subject, evidence) for subject in subjects]
+    standards = [_standard(evaluated, evidence) for evaluated in evaluated_models]
     pairs: dict[str, dict[str, Share]] = {}
-    for subject, standard in zip(subjects, standards, strict=True):
+    for evaluated, standard in zip(evaluated_models, standards, strict=True):
         if blimp is not None:
-            on_progress(f"{subject.name}: BLiMP", 0, 0)
-            pairs[subject.name] = score_blimp(subject, Path(blimp), standard.known)
-    rivals = [_rivals(subject, evidence, on_progress) for subject in subjects]
+            on_progress(f"{evaluated.name}: BLiMP", 0, 0)
+            pairs[evaluated.name] = score_blimp(evaluated, Path(blimp), standard.known)
+    rivals = [_rivals(evaluated, evidence, on_progress) for evaluated in evaluated_models]
     scorecards = [
-        _measure(*each, on_progress) for each in zip(subjects, standards, rivals, strict=True)
+        _measure(*each, on_progress)
+        for each in zip(evaluated_models, standards, rivals, strict=True)
     ]
     first, *others = scorecards
     beside: dict[str, Scorecard] = {}
     if with_controls and rivals[0]:
-        standard = open_standard(evidence, evidence.facts)
+        standard = open_standard(evidence, evidence.statistics)
         beside = score_controls(evidence, standard, rivals[0], on_progress)
     differences = {other.name: compare(first, other) for other in others}
     return Evaluation(scorecards, differences, beside, evidence, pairs)
 
 
-def _named_apart(subjects: list[Subject]) -> list[Subject]:
+def _named_apart(evaluated_models: list[EvaluatedModel]) -> list[EvaluatedModel]:
     """Number models of one name, since results go by name."""
-    named: dict[str, Subject] = {}
-    for subject in subjects:
-        name, number = subject.name, 2
+    named: dict[str, EvaluatedModel] = {}
+    for evaluated in evaluated_models:
+        name, number = evaluated.name, 2
         while name in named:
-            name, number = f"{subject.name} ({number})", number + 1
-        named[name] = replace(subject, name=name)
+            name, number = f"{evaluated.name} ({number})", number + 1
+        named[name] = replace(evaluated, name=name)
     return list(named.values())
 
 
-def _standard(subject: Subject, evidence: Evidence) -> Standard:
+def _standard(evaluated: EvaluatedModel, evidence: Evidence) -> Standard:
     """Compare with what is known of the training text: what travels with the model, and the data.
 
     Without data, originality has only the stored human values, of a training text of one size.
     """
-    path = facts_beside(subject.path) if subject.path else None
-    facts = read_facts(path) if path else evidence.facts
-    if facts and evidence.facts:
-        facts = Facts(facts.counts, np.union1d(facts.grams, evidence.facts.grams))
-    elif _learned(subject) != evidence.stored_stories:
+    path = statistics_beside(evaluated.path) if evaluated.path else None
+    statistics = read_statistics(path) if path else evidence.statistics
+    if statistics and evidence.statistics:
+        statistics = TextStatistics(
+            statistics.counts, np.union1d(statistics.grams, evidence.statistics.grams)
+        )
+    elif _trained_on(evaluated) != evidence.stored_stories:
         stored = {n: v for n, v in evidence.stored.items() if not n.startswith("originality.")}
         evidence = replace(evidence, stored=stored)
-    return open_standard(evidence, facts)
+    return open_standard(evidence, statistics)
 
 
 def _measure(
-    subject: Subject, standard: Standard, rivals: Rivals | None, on_progress: Progress
+    evaluated: EvaluatedModel, standard: Standard, rivals: Rivals | None, on_progress: Progress
 ) -> Scorecard:
-    evidence, facts = standard.evidence, standard.facts
-    card = score_model(subject, standard, rivals, on_progress)
-    if facts and (seen := overlapping(evidence.validation, facts)):
+    evidence, statistics = standard.evidence, standard.statistics
+    card = score_model(evaluated, standard, rivals, on_progress)
+    if statistics and (seen := overlapping(evidence.validation, statistics)):
         card.warnings.append(
             f"{len(seen)} of the {len(evidence.validation)} validation stories stand in the "
             "training text of this model: its bits per byte and its coherence are too good."
         )
-    if evidence.train and _learned(subject) > len(evidence.train):
+    if evidence.train and _trained_on(evaluated) > len(evidence.train):
         card.warnings.append(
             f"The n-gram model that it must beat learned {len(evidence.train):,} stories, this "
-            f"model {_learned(subject):,}: give as many, or the bound is too easy."
+            f"model {_trained_on(evaluated):,}: give as many, or the bound is too easy."
         )
     return card
 
 
-def _rivals(subject: Subject, evidence: Evidence, on_progress: Progress) -> Rivals | None:
+def _rivals(evaluated: EvaluatedModel, evidence: Evidence, on_progress: Progress) -> Rivals | None:
     if not evidence.train:
         return None
-    on_progress(f"{subject.name}: counting n-grams", 0, 0)
-    return open_rivals(subject.tokenizer, evidence.train, evidence.validation)
+    on_progress(f"{evaluated.name}: counting n-grams", 0, 0)
+    return open_rivals(evaluated.tokenizer, evidence.train, evidence.validation)
 
 
-def _asked_for(subject: Subject) -> int:
+def _asked_for(evaluated: EvaluatedModel) -> int:
     """Training stories that the model's recipe asks for at most; 0 for all or if unknown."""
-    match training_of(subject.path) if subject.path else {}:
+    match training_of(evaluated.path) if evaluated.path else {}:
         case {"recipe": {"train": {"stories": int(stories)}}} if stories >= 0:
             return stories
     return 0
 
 
-def _learned(subject: Subject) -> int:
-    """Training stories that the model learned; 0 if unknown."""
-    match training_of(subject.path) if subject.path else {}:
+def _trained_on(evaluated: EvaluatedModel) -> int:
+    """Training stories of the model; 0 if unknown."""
+    match training_of(evaluated.path) if evaluated.path else {}:
         case {"run": {"data": {"stories": int(stories)}}}:
             return stories
     return 0

@@ -1,4 +1,4 @@
-"""Texts as the gauges see them: a story told after a prompt, its sentences, its rows of words."""
+"""Texts as the metrics see them: a story after a prompt, its sentences, its 4-grams."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WHOLE = re.compile(rf"[.!?][{_QUOTES}]*$")
 
 
 class Story(NamedTuple):
-    """What a source told."""
+    """What a source generated."""
 
     prompt: str
     text: str  # what follows the prompt
@@ -30,8 +30,8 @@ class Story(NamedTuple):
         return self.prompt + self.text
 
 
-def told(prompt: str, text: str) -> Story:
-    """Cut a text to `CHARACTERS` and, if that or its teller cut a sentence off, drop its rest.
+def story_of(prompt: str, text: str) -> Story:
+    """Cut a text to `CHARACTERS` and, if that or its source cut a sentence off, drop its rest.
 
     A text without any whole sentence is kept as it is, so that it is judged and not forgotten.
     """
@@ -47,7 +47,7 @@ def human_story(text: str) -> Story:
     """Treat a human story as a model's: its first words are the prompt."""
     match = re.match(rf"\s*(?:\S+\s+){{{PROMPT_WORDS - 1}}}\S+", text)
     at = match.end() if match else 0
-    return told(text[:at], text[at:])
+    return story_of(text[:at], text[at:])
 
 
 def sentences(text: str) -> list[str]:

@@ -16,30 +16,28 @@ from typing import Any
 
 import numpy as np
 
-from tinybuddy.backends import check_device, open_backend
+from tinybuddy.backends import open_backend
 from tinybuddy.disk import write_text
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.exporters.model_card import model_card
 from tinybuddy.formats.hub import read_model, write_model
 from tinybuddy.formats.loaded import ModelFiles
 from tinybuddy.tokenizer import BOS
-from tinybuddy.training.metadata import FACTS, TRAINING, facts_beside, training_of
+from tinybuddy.training.metadata import FACTS, TRAINING, statistics_beside, training_of
 
 TOLERANCE = 1e-5  # of the logits
 EXTRA_CARD_FILES = ("model.py", "output/model.pt", "data/tokenizer.json")
 
 
-def write_hub(source: Path, out: Path) -> None:
-    """Write the directory ``out`` from the model directory ``source``, and prove it.
+def write(source: Path, out: Path) -> None:
+    """Write the directory ``out`` from the model directory ``source``.
 
     Raises:
-        TinybuddyError: if PyTorch is missing, ``source`` is damaged, or the copy differs.
+        TinybuddyError: if ``source`` is damaged.
     """
-    check_device()
     files = read_model(source)
-    write_release(files, training_of(source), facts_beside(source), out)
+    write_release(files, training_of(source), statistics_beside(source), out)
     _write_card_files(files, out)
-    _prove(files, out)
 
 
 def write_release(
@@ -96,10 +94,15 @@ def _write_card_files(files: ModelFiles, out: Path) -> None:
     torch.save(weights, out / "output" / "model.pt")
 
 
-def _prove(files: ModelFiles, out: Path) -> None:
-    """Compare logits: the copy in safetensors, and the card's files, against the original."""
+def verify(source: Path, out: Path) -> None:
+    """Compare logits: the copy in safetensors, and the card's files, against the original.
+
+    Raises:
+        TinybuddyError: if they differ.
+    """
     import torch
 
+    files = read_model(source)
     ids = [BOS, *files.tokenizer.encode("Once upon a time, a fox found a drum.")]
     ids = ids[: files.config.max_position_embeddings]
     expected = (

@@ -26,8 +26,8 @@ USAGE = """## Use it
 ```python
 from transformers import pipeline
 
-tell = pipeline("text-generation", model=".")  # this directory
-print(tell("Once upon a time", max_new_tokens=100)[0]["generated_text"])
+generate = pipeline("text-generation", model=".")  # this directory
+print(generate("Once upon a time", max_new_tokens=100)[0]["generated_text"])
 ```
 
 With tinybuddy, which trained it:
@@ -50,8 +50,8 @@ with open("config.json") as file:
 model.load_state_dict(torch.load("output/model.pt", map_location="cpu"))
 tokenizer = Tokenizer.from_file("data/tokenizer.json")
 ids = torch.tensor([[1] + tokenizer.encode("Once upon a time,").ids])  # 1 is <bos>
-told = model.generate(ids, max_new_tokens=60, temperature=0.8, top_k=40)
-print(tokenizer.decode(told[0].tolist(), skip_special_tokens=True))
+generated = model.generate(ids, max_new_tokens=60, temperature=0.8, top_k=40)
+print(tokenizer.decode(generated[0].tolist(), skip_special_tokens=True))
 ```
 """
 
@@ -64,7 +64,7 @@ under CDLA-Sharing-1.0; none of its text is here.
 
 OWN_TEXT = """## Licence
 
-It learned from a text of its owner's: choose a licence before you publish it.
+It was trained on a text of its owner's: choose a licence before you publish it.
 """
 
 
@@ -101,7 +101,7 @@ def _shape(files: ModelFiles, place: str) -> str:
     rows = "\n".join(f"| {k.replace('_', '-')} | {v:,} |" for k, v in config.breakdown().items())
     size = 4 * config.parameters
     return f"""A Llama of **{config.parameters:,} parameters** ({size:,} bytes as float32) that
-tells very short stories in English.
+writes very short stories in English.
 
 | part | parameters |
 |---|---|

@@ -77,7 +77,7 @@ def _read_model(folder: Path) -> ModelFiles:
     sample = SampleConfig()
     if (path := folder / "generation_config.json").exists():
         sample = _read_sample(path)
-    return ModelFiles(config, weights, tokenizer, sample)
+    return ModelFiles(config, weights, tokenizer, sample, folder)
 
 
 def hub_config(config: ModelConfig) -> dict[str, Any]:
@@ -117,6 +117,17 @@ def read_config(path: Path) -> ModelConfig:
         TinybuddyError: if it is not a Llama of the kind that this package computes.
     """
     return _parse_config(_read_json(path), path)
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether this package wrote a directory; one whose ``config.json`` is broken counts as ours.
+
+    What others wrote is laid out otherwise: evaluation opens it with transformers.
+    """
+    try:
+        return TOKENIZER_HASH in _read_json(folder / "config.json")
+    except TinybuddyError:
+        return True  # so that the error says what is wrong with it
 
 
 def _parse_config(values: Mapping[str, Any], path: Path) -> ModelConfig:

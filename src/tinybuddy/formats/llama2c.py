@@ -45,7 +45,7 @@ def read_llama2c(path: Path) -> LoadedModel:
     config = read_shape(path)
     weights = _read_weights(path, config)
     tokenizer = read_tokenizer(_find_tokenizer(path, config.vocab_size), config.vocab_size)
-    return LoadedModel(config, weights, tokenizer, SampleConfig())
+    return LoadedModel(config, weights, tokenizer, SampleConfig(), path)
 
 
 def read_shape(path: Path) -> ModelConfig:

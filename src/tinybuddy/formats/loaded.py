@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinybuddy.config import ModelConfig, SampleConfig
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class StoredWeights(Mapping[str, "NDArray[np.float32]"]):
-    """Weights as a file held them; they become arrays when asked for, as telling needs no NumPy.
+    """Weights as a file held them; they become arrays when asked for, as generating needs no NumPy.
 
     Attributes:
         buffers: float32 numbers of each name, in its shape.
@@ -47,13 +48,15 @@ class LoadedModel:
         config: shape.
         weights: float32 arrays under transformers' names, as `weight_shapes` lists them.
         tokenizer: the one the weights were trained with.
-        sample: how it is sampled unless told otherwise.
+        sample: how it is sampled unless a call says otherwise.
+        path: the directory or file that it was read from, if it was.
     """
 
     config: ModelConfig
     weights: Weights
     tokenizer: Codec
     sample: SampleConfig
+    path: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -1,43 +1,108 @@
-"""What a reference to a model may be: the one place that knows.
+"""What a reference to a model may be. This is the one place that knows.
 
-A directory in the hub's form, a run of `tinybuddy train`, a released name, or a llama2.c file
-``NAME.bin`` with its tokenizer beside it.
+=====================  ===========================================================================
+a directory            with a ``config.json``: of this package, or another that transformers opens
+a run                  of `tinybuddy train`: its latest checkpoint
+a released name        a model that comes with this package
+``NAME.bin``           a model of llama2.c, its tokenizer beside it
+=====================  ===========================================================================
 """
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
+from typing import NamedTuple
 
+from tinybuddy.config import ModelConfig
 from tinybuddy.errors import TinybuddyError
+from tinybuddy.formats.hub import is_ours, read_config, read_model
+from tinybuddy.formats.llama2c import read_llama2c, read_shape
+from tinybuddy.formats.loaded import LoadedModel
 from tinybuddy.formats.runs import has_checkpoint, latest_checkpoint
 
 RELEASED = Path(__file__).parent.parent / "released"
 
 
-def find_model(name: str | Path) -> Path:
-    """Return the model directory that ``name`` stands for: one, a run, or a released name.
+class Kind(Enum):
+    """What lies at a place."""
+
+    HUB = "a directory that this package wrote"
+    TRANSFORMERS = "another directory that transformers may open"
+    LLAMA2C = "a .bin of llama2.c"
+
+
+class Found(NamedTuple):
+    """Where a model lies, and what it is."""
+
+    kind: Kind
+    path: Path
+
+
+def find(reference: str | Path) -> Found:
+    """Find the model that a reference stands for; nothing of it but its ``config.json`` is read.
 
     Raises:
         TinybuddyError: if there is none.
     """
-    path = Path(name)
+    path = Path(reference)
+    if path.suffix == ".bin" and not path.is_dir():
+        return Found(Kind.LLAMA2C, path)
     if (path / "config.json").is_file():
-        return path
+        return Found(Kind.HUB if is_ours(path) else Kind.TRANSFORMERS, path)
     if has_checkpoint(path):
-        return latest_checkpoint(path)
-    if str(name) in released_names():
-        return RELEASED / str(name)
-    if path.suffix == ".bin" and path.is_file():
+        return Found(Kind.HUB, latest_checkpoint(path))
+    if str(reference) in released_names():
+        return Found(Kind.HUB, RELEASED / str(reference))
+    raise _nothing(reference)
+
+
+def is_reference(text: str) -> bool:
+    """Whether a text is meant as a reference, be there a model or not."""
+    path = Path(text)
+    return path.is_dir() or path.suffix == ".bin" or text in released_names()
+
+
+def find_directory(reference: str | Path) -> Path:
+    """Return the model directory that a reference stands for.
+
+    Raises:
+        TinybuddyError: if there is none.
+    """
+    kind, path = find(reference)
+    if kind is Kind.LLAMA2C and path.is_file():
         raise TinybuddyError(
-            f"{name} is a .bin of llama2.c, which can be told and evaluated, but not exported or "
-            "trained on: give a folder with a config.json, or a run of tinybuddy train."
+            f"{reference} is a .bin of llama2.c, which can generate and be evaluated, but not be "
+            "exported or trained on: give a folder with a config.json, or a run of tinybuddy train."
         )
-    raise TinybuddyError(
-        f"There is no model {name}: give a folder with a config.json, a run of tinybuddy train, or "
-        f"{' or '.join(released_names())}."
+    if kind is Kind.LLAMA2C:
+        raise _nothing(reference)
+    return path
+
+
+def open_model(reference: str | Path) -> LoadedModel:
+    """Read the model that a reference stands for.
+
+    Raises:
+        TinybuddyError: if there is none, or it is damaged or of a kind that is not computed here.
+    """
+    kind, path = find(reference)
+    return read_llama2c(path) if kind is Kind.LLAMA2C else read_model(path)
+
+
+def open_shape(reference: str | Path) -> ModelConfig:
+    """Read the shape alone of the model that a reference stands for; raises as `open_model`."""
+    kind, path = find(reference)
+    return read_shape(path) if kind is Kind.LLAMA2C else read_config(path / "config.json")
+
+
+def _nothing(reference: str | Path) -> TinybuddyError:
+    return TinybuddyError(
+        f"There is no model {reference}: give a folder with a config.json, a run of tinybuddy "
+        f"train, or {' or '.join(released_names())}."
     )
 
 
 def released_names() -> list[str]:
     """Names of the models that come with the package."""
-    return sorted(p.name for p in RELEASED.iterdir() if p.is_dir())
+    return sorted(p.name for p in RELEASED.iterdir() if p.is_dir() and p.name[0] not in "._")

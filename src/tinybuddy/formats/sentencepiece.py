@@ -30,7 +30,7 @@ MAX_CACHED_CHARACTERS = 64
 class SentencePieceTokenizer:
     """The encoder and decoder of llama2.c (``run.c``): SentencePiece BPE with byte fallback.
 
-    Ids 0 to 2 are ``<unk>``, ``<s>`` and ``</s>``, byte ``b`` is ``3 + b``, the learned pieces
+    Ids 0 to 2 are ``<unk>``, ``<s>`` and ``</s>``, byte ``b`` is ``3 + b``, the trained pieces
     follow. A text begins with a space of its own, and a character that is no piece becomes its
     UTF-8 bytes. Training text has ``<s>`` before each story and nothing after it, so the ``<s>`` of
     the next story is what ends one.
@@ -59,13 +59,13 @@ class SentencePieceTokenizer:
                 self._ids.setdefault(text, id)
         self._scores = {t: scores[id] for t, id in self._ids.items() if scores[id] > LEAST_SCORE}
         # Where no piece has a space after another character, none reaches into the next word, so
-        # words can be merged one by one and remembered; else the text is a single word.
+        # words can be merged one by one and cached; else the text is a single word.
         joined = any(re.search("[^ ] ", text) for text in self._ids)
         most = CHUNK_CHARACTERS
         self._word = re.compile(
             f"(?s:.{{1,{most}}})" if joined else f" {{1,{most}}}[^ ]{{0,{most}}}|[^ ]{{1,{most}}}"
         )
-        self._remembered = lru_cache(MAX_CACHED_WORDS)(self._merge)
+        self._cached = lru_cache(MAX_CACHED_WORDS)(self._merge)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of ``text``, without the beginning and the end.
@@ -80,7 +80,7 @@ class SentencePieceTokenizer:
         ids: list[int] = []
         for match in self._word.finditer(" " + text if text else ""):
             word = match[0]
-            ids += (self._remembered if len(word) <= MAX_CACHED_CHARACTERS else self._merge)(word)
+            ids += (self._cached if len(word) <= MAX_CACHED_CHARACTERS else self._merge)(word)
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:

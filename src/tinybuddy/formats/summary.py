@@ -9,12 +9,11 @@ from typing import Any
 from tinybuddy.config import ModelConfig, unknown
 from tinybuddy.errors import UsageError
 from tinybuddy.formats.hub import read_config
-from tinybuddy.formats.llama2c import read_shape
-from tinybuddy.formats.references import find_model, released_names
+from tinybuddy.formats.references import is_reference, open_shape, released_names
 from tinybuddy.recipes import load_recipe, recipe_names
 
 
-def describe(subject: str) -> dict[str, Any]:
+def info(subject: str) -> dict[str, Any]:
     """Count the parameters of a recipe, a model directory, a run, a config.json or llama2.c model.
 
     Returns:
@@ -35,13 +34,11 @@ def describe(subject: str) -> dict[str, Any]:
 
 
 def _shape(subject: str) -> ModelConfig:
-    path, names = Path(subject), {*recipe_names(), *released_names()}
-    if path.is_dir() or subject in released_names():
-        return read_config(find_model(subject) / "config.json")
+    path = Path(subject)
+    if is_reference(subject):
+        return open_shape(subject)
     if path.suffix == ".json":
         return read_config(path)
-    if path.suffix == ".bin":
-        return read_shape(path)
-    if not path.exists() and path.suffix != ".toml" and subject not in names:
-        raise UsageError(unknown("recipe or model", subject, names))
+    if not path.exists() and path.suffix != ".toml" and subject not in recipe_names():
+        raise UsageError(unknown("recipe or model", subject, {*recipe_names(), *released_names()}))
     return load_recipe(subject).model

@@ -1,104 +1,129 @@
-"""Texts continued: one loop for whatever computes a model, or the engine's own where it does.
-
-Past the context, a text goes on from the newer half of what it has read.
-"""
+"""The one decoding loop: texts that are generated side by side, join and leave at any token."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from typing import NamedTuple
 
-from tinybuddy.backends.engine.backend import EngineBackend
-from tinybuddy.backends.engine.decoder import LOOK_EVERY
-from tinybuddy.backends.interface import Backend
+from tinybuddy.backends.interface import Backend, Generation
 from tinybuddy.config import SampleConfig
 from tinybuddy.errors import TinybuddyError
+
+STEP_SECONDS = 0.02  # a call's length to aim at: Ctrl-C, and who joins or leaves, wait for its end
+MOST_STEPS = 65_536  # of one call: room for new ids is made for as many
+LOOK_EVERY = 16  # tokens at most that a text gets before it is asked whether it goes on
+
+
+class Piece(NamedTuple):
+    """What became of a text in one step of a `BatchedDecoder`."""
+
+    key: int
+    ids: list[int]  # new ones, without the end
+    ended: bool  # and has left the batch
+    broken: bool  # ended because the model's logits are not finite
+
+
+class BatchedDecoder:
+    """Texts generated side by side by one back end.
+
+    All go on by as many tokens in a step, so none waits for another's end, and what each says does
+    not depend on what is beside it. One thread at a time may use it.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._texts: dict[int, Generation] = {}
+        self._given: dict[int, int] = {}  # new ids of each that `step` has returned
+        self._next, self._steps = 0, 1
+
+    def __len__(self) -> int:
+        """Texts that have not ended."""
+        return len(self._texts)
+
+    def join(
+        self, prompt: Sequence[int], count: int, sample: SampleConfig, seed: int, eos: int = -1
+    ) -> int:
+        """Let a text in; see `tinybuddy.backends.interface.Backend.begin`.
+
+        Returns:
+            Its key.
+        """
+        text = self._backend.begin(prompt, count, sample, seed, eos)
+        key, self._next = self._next, self._next + 1
+        self._texts[key], self._given[key] = text, 0
+        self._steps = 1  # a new text's first token is soon there
+        return key
+
+    def cancel(self, key: int) -> None:
+        """Take a text out; nothing happens if it has ended."""
+        self._texts.pop(key, None)
+        self._given.pop(key, None)
+
+    def step(self, most: int = MOST_STEPS) -> list[Piece]:
+        """Go on with all texts, by as many tokens as take some 20 ms.
+
+        Args:
+            most: tokens of a text at most.
+
+        Returns:
+            The texts that have new ids or have ended, in the order in which they joined.
+        """
+        began = time.perf_counter()
+        self._backend.advance(list(self._texts.values()), min(self._steps, most))
+        seconds = time.perf_counter() - began
+        if seconds < STEP_SECONDS / 2:
+            self._steps = min(2 * self._steps, MOST_STEPS)
+        elif seconds > STEP_SECONDS * 2:
+            self._steps = max(1, self._steps // 2)
+        pieces = []
+        for key, text in list(self._texts.items()):
+            new = text.new_ids(self._given[key])
+            self._given[key] += len(new)
+            if text.ended:
+                self.cancel(key)
+            if new or text.ended:
+                pieces.append(Piece(key, new, text.ended, text.broken))
+        return pieces
 
 
 def continue_ids(
     backend: Backend,
-    context: int,
     prompts: Sequence[Sequence[int]],
     count: int,
     sample: SampleConfig,
     seeds: Sequence[int],
-    eos: int,
+    eos: int = -1,
     goes_on: Callable[[int], bool] | None = None,
 ) -> Iterator[tuple[int, list[int]]]:
     """Continue texts side by side.
 
     Args:
         backend: the model.
-        context: ids that it reads at most.
         prompts: what each text begins with, one id or more.
         count: new ids of each at most.
         sample: how they are drawn.
-        seeds: of the random numbers of each. One tells the same story whatever computes it, and
-            whatever is told beside it.
-        eos: the id that ends a text and is no part of it.
-        goes_on: asked now and then, with the place of a text, whether more of it is wanted.
+        seeds: of the random numbers of each.
+        eos: the id that ends a text and is no part of it; -1 for none.
+        goes_on: asked after each step, with the place of a text, whether more of it is wanted.
 
     Yields:
         The place of a text in ``prompts``, and its next ids: several where they come fast.
 
     Raises:
-        TinybuddyError: if the model's numbers are not finite.
+        TinybuddyError: if the model's logits are not finite.
     """
-    if isinstance(backend, EngineBackend):
-        yield from backend.decoder.continue_all(prompts, count, sample, seeds, eos, goes_on)
-        return
-    places = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
-    for _, same in groupby(places, key=lambda place: len(prompts[place])):
-        yield from _in_step(
-            backend,
-            context,
-            {p: list(prompts[p]) for p in same},
-            count,
-            sample,
-            seeds,
-            eos,
-            goes_on,
-        )
-
-
-def _in_step(
-    backend: Backend,
-    context: int,
-    texts: dict[int, list[int]],
-    count: int,
-    sample: SampleConfig,
-    seeds: Sequence[int],
-    eos: int,
-    goes_on: Callable[[int], bool] | None,
-) -> Iterator[tuple[int, list[int]]]:
-    """Continue texts of one length, by place; one that has ended is dragged along."""
-    import numpy as np
-
-    from tinybuddy.generation import sampling
-
-    randoms = {place: sampling.PCG32(seeds[place]) for place in texts}
-    stream, length, new = backend.stream(len(texts)), 0, list(texts.values())
-    going = list(texts)
-    for step in range(count):
-        if length + len(new[0]) > context:
-            stream, length = backend.stream(len(texts)), 0
-            new = [ids[-max(1, context // 2) :] for ids in texts.values()]
-        logits = stream.feed(np.array(new))
-        length += len(new[0])
-        if not np.isfinite(logits).all():
-            raise TinybuddyError("The model's numbers are not finite: its weights are broken.")
-        for row, (place, ids) in enumerate(texts.items()):
-            id = eos
-            if place in going:
-                seen = ids if sample.repetition_penalty != 1.0 else ()
-                id = sampling.sample(logits[row], sample, randoms[place], seen)
-            ids.append(id)
-            if id != eos:
-                yield place, [id]
-            elif place in going:
-                going.remove(place)
-        if goes_on and step % LOOK_EVERY == 0:
-            going = [place for place in going if goes_on(place)]
-        if not going:
-            return
-        new = [ids[-1:] for ids in texts.values()]
+    batch = BatchedDecoder(backend)
+    places = {
+        batch.join(prompt, count, sample, seed, eos): place
+        for place, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True))
+    }
+    most = LOOK_EVERY if goes_on else MOST_STEPS
+    while len(batch):
+        for key, ids, ended, broken in batch.step(most):
+            if ids:
+                yield places[key], ids
+            if broken:
+                raise TinybuddyError("The model's numbers are not finite: its weights are broken.")
+            if goes_on and not ended and not goes_on(places[key]):
+                batch.cancel(key)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinybuddy.backends import open_backend
 from tinybuddy.backends.interface import Backend
-from tinybuddy.config import ModelConfig, SampleConfig
+from tinybuddy.config import ModelConfig, SampleConfig, last_half
+from tinybuddy.defaults import DEFAULT_MODEL
 from tinybuddy.errors import UsageError
-from tinybuddy.formats.hub import read_model
 from tinybuddy.formats.loaded import LoadedModel
-from tinybuddy.formats.references import find_model
+from tinybuddy.formats.references import open_model
 from tinybuddy.generation.decoding import continue_ids
+from tinybuddy.generation.text import until
 from tinybuddy.tokenizer import Codec
 
 if TYPE_CHECKING:
@@ -31,16 +32,16 @@ class Model:
         tokenizer: its tokenizer.
         sample_config: how it is sampled unless a call says otherwise.
         backend: what computes it.
-        path: the directory or file that it was read from.
-        on_note: told what a reader should know of a story; by default the ``tinybuddy`` logger is.
+        path: the directory or file that it was read from, if it was.
+        on_note: called with what a reader should know of a story; by default it is logged.
     """
 
-    def __init__(self, files: LoadedModel, backend: Backend, path: Path = Path()) -> None:
+    def __init__(self, files: LoadedModel, backend: Backend) -> None:
         self.config: ModelConfig = files.config
         self.tokenizer: Codec = files.tokenizer
         self.sample_config: SampleConfig = files.sample
         self.backend = backend
-        self.path = path
+        self.path = files.path
         self.on_note: Callable[[str], None] = _log
 
     def stream(
@@ -49,24 +50,24 @@ class Model:
         *,
         seed: int = 0,
         max_new_tokens: int = MAX_NEW_TOKENS,
-        stop: str | None = None,
+        stop: str | Sequence[str] | None = None,
         **settings: Any,
     ) -> Iterator[str]:
-        """Tell a story piece by piece; the first piece is the prompt.
+        """Generate a story piece by piece; the first piece is the prompt.
 
         It ends where the story does, after ``max_new_tokens``, or before the text ``stop``. Past
-        the context length the model goes on from the newer half of what it has read, which is said
+        the context length the model goes on from the last half of what it has read, which is noted
         once through `on_note`.
 
         Args:
             prompt: how the story begins; empty begins a new one.
-            seed: of the random numbers: the same seed tells the same story.
+            seed: of the random numbers: the same seed gives the same story.
             max_new_tokens: tokens after the prompt at most.
-            stop: a text that ends the story; it is not part of it.
+            stop: a text that ends the story, or several; it is no part of the story.
             settings: fields of `SampleConfig`, such as ``temperature=0.5``.
 
         Raises:
-            UsageError: for an unknown setting or an impossible value, before anything is told.
+            UsageError: for an unknown setting or an impossible value, before any token is drawn.
         """
         if not isinstance(prompt, str):
             raise UsageError(f"The prompt must be text, not {type(prompt).__name__}.")
@@ -80,9 +81,11 @@ class Model:
             raise UsageError(f"seed must be a whole number from 0 to 2^63 - 1, not {seed!r}.")
         ids = [self.tokenizer.bos, *self.tokenizer.encode(prompt)]
         new = self._continue(ids, max_new_tokens, config, seed)
-        if not prompt:  # some tokenizers begin a text with a space, which then is not told
+        if not prompt:  # some tokenizers begin a text with a space, which is no part of the story
             new = chain([self.tokenizer.bos], new)
-        return self._tell(prompt, self.tokenizer.decode_stream(new), stop)
+        stops = [stop] if isinstance(stop, str) else list(stop or ())
+        pieces = until(self.tokenizer.decode_stream(new), stops)
+        return chain([prompt], pieces) if prompt else pieces
 
     def generate(self, prompt: str = "", **settings: Any) -> str:
         """Return the whole story, prompt first; takes and raises what `stream` does."""
@@ -103,41 +106,22 @@ class Model:
         context, length = self.config.max_position_embeddings, len(ids)
         note = (
             f"(past the context of {context} tokens, the story goes on from the latest "
-            f"{max(1, context // 2)})"
+            f"{last_half(context)})"
         )
-        said = length > context and count > 0
-        if said:
+        noted = length > context and count > 0
+        if noted:
             self.on_note(note)
-        for _, new in continue_ids(
-            self.backend, context, [ids], count, config, [seed], self.tokenizer.eos
-        ):
+        eos = self.tokenizer.eos
+        for _, new in continue_ids(self.backend, [ids], count, config, [seed], eos):
             for id in new:
-                if length > context and not said:
-                    said = True
+                if length > context and not noted:
+                    noted = True
                     self.on_note(note)
                 length += 1
                 yield id
 
-    @staticmethod
-    def _tell(prompt: str, pieces: Iterable[str], stop: str | None) -> Iterator[str]:
-        """Yield the prompt, then the pieces up to ``stop``, holding back what may begin it."""
-        if prompt:
-            yield prompt
-        held = ""
-        for piece in pieces:
-            held += piece
-            if stop and (at := held.find(stop)) >= 0:
-                held = held[:at]
-                break
-            keep = _overlap(held, stop) if stop else 0
-            if told := held[: len(held) - keep]:
-                yield told
-            held = held[len(held) - keep :]
-        if held:
-            yield held
 
-
-def load(model: str | Path, threads: int = 1, backend: str = "engine") -> Model:
+def load(model: str | Path = DEFAULT_MODEL, threads: int = 1, backend: str = "engine") -> Model:
     """Open a model.
 
     Args:
@@ -150,26 +134,11 @@ def load(model: str | Path, threads: int = 1, backend: str = "engine") -> Model:
         UsageError: if there is no such back end.
         TinybuddyError: if there is no such model, it is damaged, or the back end is not installed.
     """
-    path = Path(model)
-    files: LoadedModel
-    if path.suffix == ".bin" and not path.is_dir():
-        from tinybuddy.formats.llama2c import read_llama2c
-
-        files = read_llama2c(path)
-    else:
-        path = find_model(model)
-        files = read_model(path)
-    return Model(files, open_backend(files.config, files.weights, threads, backend), path)
+    files = open_model(model)
+    return Model(files, open_backend(files.config, files.weights, threads, backend))
 
 
 def _log(note: str) -> None:
     import logging  # 5 ms, which few stories need
 
     logging.getLogger("tinybuddy").warning("%s", note)
-
-
-def _overlap(text: str, stop: str) -> int:
-    """Length of the longest end of ``text`` that begins ``stop``."""
-    return next(
-        (n for n in range(min(len(text), len(stop) - 1), 0, -1) if stop[:n] == text[-n:]), 0
-    )

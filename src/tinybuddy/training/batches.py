@@ -1,4 +1,4 @@
-"""What a step learns from: crops of the training stories, a function of the seed and the step."""
+"""The batch of a step: crops of the training stories, a function of the seed and the step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Batches:
 
     With ``crops = "anywhere"`` each place is as likely as any other, and most crops hold the end of
     one story and the beginning of another. With ``"stories"`` a crop keeps within its story, unless
-    that is too short: as when a story is scored or told, nothing stands before its beginning.
+    that is too short: as when a story is scored or generated, nothing stands before its beginning.
     """
 
     def __init__(self, tokens: Tokens, config: TrainConfig, context: int) -> None:

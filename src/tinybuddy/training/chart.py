@@ -1,4 +1,4 @@
-"""A line chart as an SVG text: small, without dependencies, for light and dark pages."""
+"""The loss curve as an SVG text: small, without dependencies, for light and dark pages."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
+
+from tinybuddy.config import Recipe
+from tinybuddy.corpus import Survey
+from tinybuddy.training.metadata import short_source
 
 WIDTH, HEIGHT = 720, 420
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 56, 52
@@ -26,6 +31,32 @@ class Line:
     colour: str
     dash: str = ""
     width: float = 2.0
+
+
+def loss_chart(
+    recipe: Recipe, rows: Sequence[Mapping[str, Any]], found: Survey, tokens: int
+) -> str:
+    """Draw a run's curves, the recipe's expected one beside them, as SVG.
+
+    Args:
+        recipe: what is trained.
+        rows: of ``metrics.jsonl``.
+        found: the training text.
+        tokens: that it has.
+    """
+    bytes_per_token = found.bytes / max(1, tokens)
+    to_bits = 1 / math.log(2) / bytes_per_token  # nats a token to bits a byte
+    lines = {
+        "validation": Line([(r["step"], r["bits_per_byte"]) for r in rows], "#2a7de1", width=3),
+        "training": Line([(r["step"], r["loss"] * to_bits) for r in rows], "#8fb8e8"),
+    }
+    for name, curve in recipe.expected.items():
+        if name.casefold() in found.source.casefold():
+            points = list(zip(curve["steps"], curve["bits_per_byte"], strict=True))
+            lines[f"expected on {name}"] = Line(points, "#e1812a", dash="6 4")
+    size, source = recipe.model.parameters, short_source(found.source)
+    title = f"{recipe.name}: {size:,} parameters on {source}"
+    return line_chart(title, "steps", "bits per byte", lines)
 
 
 def line_chart(title: str, x_label: str, y_label: str, lines: Mapping[str, Line]) -> str:

@@ -6,8 +6,8 @@
         run.json             data, versions, machine, and at the end the result
         metrics.jsonl        a line an evaluation
         loss.svg             the curve
-        tokenizer.json       learned before the first step
-        facts.npz            words and rows of words of the training text, at the end
+        tokenizer.json       trained before the first step
+        facts.npz            statistics of the training text, at the end
         checkpoints/000300/  a model directory, and state.safetensors: the optimizer and the step
         latest               names one checkpoint
 
@@ -54,7 +54,7 @@ class Checkpoint:
         seconds: spent on the run so far, and ``train_seconds`` of them on steps.
         cpu_seconds: of all threads, on the run so far without its evaluations.
         files: the model.
-        state: what the optimizer remembers.
+        state: of the optimizer.
     """
 
     step: int

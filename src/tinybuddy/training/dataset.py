@@ -1,10 +1,12 @@
-"""What a run learns from: its data found, its tokenizer learned, its stories encoded."""
+"""What a run trains on: its data found, its tokenizer trained, its stories encoded."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -13,95 +15,72 @@ from tinybuddy.corpus import Corpus, Survey, cache_folder, open_corpus, survey
 from tinybuddy.corpus.hub import STORIES
 from tinybuddy.corpus.packed import Tokens, pack
 from tinybuddy.corpus.ranges import Unreachable
-from tinybuddy.disk import write_text
+from tinybuddy.corpus.statistics import TextStatistics, text_statistics
 from tinybuddy.errors import TinybuddyError
+from tinybuddy.formats.hub import read_model
 from tinybuddy.progress import Hooks
-from tinybuddy.tokenizer import (
-    MAX_TRAINING_CHARACTERS,
-    Tokenizer,
-    load_tokenizer,
-    train_tokenizer,
-)
-from tinybuddy.training.checkpoint import read_record, write_recipe
+from tinybuddy.tokenizer import MAX_TRAINING_CHARACTERS, Tokenizer, train_tokenizer
 
 
 @dataclass(frozen=True)
-class Material:
-    """What a run learns from and is scored on."""
+class Dataset:
+    """What runs train on and are scored on; `prepare` makes one, any number of runs may share it.
 
+    Attributes:
+        data: what was read, as a recipe names it; ``auto`` is resolved.
+        corpus: the stories, to be read again.
+        survey: what they were found to hold.
+        tokenizer: of all runs on it.
+        tokens: ids of the training stories, one after the other.
+        validation: stories to score.
+        seconds, cpu_seconds: that preparing it took.
+    """
+
+    data: str
+    corpus: Corpus
     survey: Survey
     tokenizer: Tokenizer
-    train: Callable[[], Iterator[str]]
     tokens: Tokens
     validation: list[str]
+    seconds: float
+    cpu_seconds: float
+
+    @cached_property
+    def statistics(self) -> TextStatistics:
+        """What must be known of the training text to judge a model; the stories are read once."""
+        return text_statistics(self.corpus.train())
 
 
-def read_data(run: Path, recipe: Recipe, hooks: Hooks) -> tuple[Recipe, Corpus, Survey]:
-    """Open and survey the data; ``auto`` is resolved for good.
+def prepare(
+    recipe: Recipe,
+    *,
+    tokenizer: Tokenizer | None = None,
+    sha256: str | None = None,
+    hooks: Hooks | None = None,
+) -> Dataset:
+    """Read the data of a recipe, train its tokenizer and encode its stories.
+
+    Args:
+        recipe: what to read, and how.
+        tokenizer: to encode with; by default that of the model to go on from, or a new one.
+        sha256: hash that the data must have: a run that goes on must find what it began with.
+        hooks: called with the progress.
 
     Raises:
-        TinybuddyError: if it cannot be read, or is not what the run began with.
+        TinybuddyError: if the data cannot be read, has another hash, or is less than one context.
     """
-    config = recipe.train
-
-    def read(data: str) -> tuple[Corpus, Survey]:
-        corpus = open_corpus(
-            data,
-            config.stories,
-            config.clean,
-            on_progress=lambda done, total: hooks.on_progress(f"reading {data}", done, total),
-        )
-        return survey(corpus, lambda done: hooks.on_progress("reading the stories", done, 0))
-
-    if config.data == "-":
-        raise TinybuddyError(f"Standard input of {run} was not read to its end: begin a new run.")
-    data = STORIES if config.data == "auto" else config.data
-    try:
-        corpus, found = read(data)
-    except Unreachable as error:
-        if config.data != "auto":
-            raise
-        data = "tales"
-        hooks.on_note(f"{error}\nTRAINING ON THE BUILT-IN TALES instead of TinyStories.")
-        corpus, found = read(data)
-    if data != config.data:
-        recipe = recipe.with_settings({"data": data})
-        write_recipe(run, recipe)
-    known = read_record(run).get("data", {}).get("sha256", found.sha256)
-    if known != found.sha256:
+    hooks = hooks or Hooks()
+    began, cpu_began = time.monotonic(), time.process_time()
+    data, corpus, found = _read(recipe, hooks)
+    if sha256 not in (None, found.sha256):
         raise TinybuddyError(
-            f"The data of {run} has changed since the run began: put it back, or begin a new run."
+            f"{found.source} has changed since the run began: put it back, or begin a new run."
         )
-    return recipe, corpus, found
-
-
-def learn_tokenizer(
-    run: Path, recipe: Recipe, corpus: Corpus, found: Survey, hooks: Hooks
-) -> Tokenizer:
-    """Learn the tokenizer of a run, once: a run that goes on reads what was learned.
-
-    Where there is more text than it looks at, every second, third, ... story is taken, since the
-    beginning may be of one kind.
-    """
-    path = run / "tokenizer.json"
-    if not path.exists():
-        every = math.ceil(found.bytes / MAX_TRAINING_CHARACTERS)
-        stories = _told(hooks, "learning the tokenizer", corpus.train(), found.stories)
-        stories = islice(stories, 0, None, every)
-        size, kind = recipe.model.vocab_size, recipe.train.tokenizer
-        write_text(path, train_tokenizer(stories, size, kind).to_json())
-    return load_tokenizer(path)
-
-
-def pack_stories(
-    corpus: Corpus, found: Survey, tokenizer: Tokenizer, recipe: Recipe, hooks: Hooks
-) -> Material:
-    """Encode the training stories, or find them in the cache.
-
-    Raises:
-        TinybuddyError: if they are fewer tokens than one crop needs.
-    """
-    stories = _told(hooks, "encoding the stories", corpus.train(), found.stories)
+    if tokenizer is None and recipe.train.from_model:
+        tokenizer = read_model(Path(recipe.train.from_model)).tokenizer
+    if tokenizer is None:
+        tokenizer = _train_tokenizer(recipe, corpus, found, hooks)
+    stories = _counted(hooks, "encoding the stories", corpus.train(), found.stories)
     tokens = pack(stories, tokenizer, found.sha256, cache_folder())
     needed = recipe.model.max_position_embeddings + 1
     if len(tokens) < needed:
@@ -109,11 +88,55 @@ def pack_stories(
             f"{found.source} is too little text: it needs at least {needed:,} tokens to train on, "
             f"has {len(tokens):,}. Give more text, or set max_position_embeddings lower."
         )
-    return Material(found, tokenizer, corpus.train, tokens, corpus.validation())
+    return Dataset(
+        data=data,
+        corpus=corpus,
+        survey=found,
+        tokenizer=tokenizer,
+        tokens=tokens,
+        validation=corpus.validation(),
+        seconds=time.monotonic() - began,
+        cpu_seconds=time.process_time() - cpu_began,
+    )
 
 
-def _told(hooks: Hooks, what: str, stories: Iterator[str], total: int) -> Iterator[str]:
-    """Yield the stories, telling how many have gone by."""
+def _read(recipe: Recipe, hooks: Hooks) -> tuple[str, Corpus, Survey]:
+    """Open and survey the data; return its name too, with ``auto`` resolved."""
+    config = recipe.train
+
+    def read(data: str) -> tuple[str, Corpus, Survey]:
+        corpus = open_corpus(
+            data,
+            config.stories,
+            config.clean,
+            on_progress=lambda done, total: hooks.on_progress(f"reading {data}", done, total),
+        )
+        found = survey(corpus, lambda done: hooks.on_progress("reading the stories", done, 0))
+        return data, *found
+
+    if config.data != "auto":
+        return read(config.data)
+    try:
+        return read(STORIES)
+    except Unreachable as error:
+        hooks.on_note(f"{error}\nTRAINING ON THE BUILT-IN TALES instead of TinyStories.")
+        return read("tales")
+
+
+def _train_tokenizer(recipe: Recipe, corpus: Corpus, found: Survey, hooks: Hooks) -> Tokenizer:
+    """Train the tokenizer of a recipe.
+
+    Where there is more text than it looks at, every second, third, ... story is taken, since the
+    beginning may be of one kind.
+    """
+    every = math.ceil(found.bytes / MAX_TRAINING_CHARACTERS)
+    stories = _counted(hooks, "training the tokenizer", corpus.train(), found.stories)
+    size, kind = recipe.model.vocab_size, recipe.train.tokenizer
+    return train_tokenizer(islice(stories, 0, None, every), size, kind)
+
+
+def _counted(hooks: Hooks, what: str, stories: Iterator[str], total: int) -> Iterator[str]:
+    """Yield the stories, reporting how many have gone by."""
     for number, story in enumerate(stories, start=1):
         hooks.on_progress(what, number, total)
         yield story

@@ -46,7 +46,7 @@ def training_of(model: Path) -> dict[str, Any]:
     }
 
 
-def facts_beside(model: Path) -> Path | None:
+def statistics_beside(model: Path) -> Path | None:
     """Return the ``facts.npz`` of a model directory or of its run, if there is one."""
     run = _run_of(model)
     places = [model / FACTS, *([run / FACTS] if run else [])]

@@ -2,24 +2,26 @@
    watch. Every piece of memory is of the size that is asked for and no larger, and filled with
    rubbish, so that a byte beyond it, or one never written, is seen.
 
-       fuzz_decode SECONDS SEED
+       fuzz_decode INPUTS SEED
 
-   An input is a model, some texts to continue and what goes wrong with them. It prints how many
-   there were. */
+   An input is a model, some texts to continue and what goes wrong with them. */
 #define _POSIX_C_SOURCE 200112L
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "decode.h"
 
 static tb_random dice;
 
-static int32_t below(int32_t n) { return (int32_t)(tb_random_next(&dice) % (uint32_t)n); }
-static int one_in(int32_t n) { return below(n) == 0; }
+static int32_t below(int32_t n) {
+    return (int32_t)(tb_random_next(&dice) % (uint32_t)n);
+}
+static int one_in(int32_t n) {
+    return below(n) == 0;
+}
 
 static void demand(int truth, const char *what) {
     if (truth) return;
@@ -96,10 +98,10 @@ static const void *packed_weights(const tb_config *c, int hostile) {
 static void try_stories(const tb_model *model, const tb_config *c, tb_scratch *scratch,
                         int hostile) {
     enum { STORIES = 3 };
-    tb_story stories[STORIES], *pointers[STORIES];
+    tb_sequence sequences[STORIES], *pointers[STORIES];
     int broken = 0;
     for (int i = 0; i < STORIES; i++) {
-        tb_story *s = &stories[i];
+        tb_sequence *s = &sequences[i];
         memset(s, 0, sizeof *s);
         s->stream = bytes(tb_stream_bytes(model));
         tb_stream_init(s->stream);
@@ -117,22 +119,23 @@ static void try_stories(const tb_model *model, const tb_config *c, tb_scratch *s
         s->eos = size_of(below(c->vocab_size));
         tb_random_seed(&s->random, (uint64_t)i);
         pointers[i] = s;
-        if (hostile && s->count < s->limit && one_in(30)) { /* ids of no token, and counts that contradict each other */
+        if (hostile && s->count < s->limit &&
+            one_in(30)) { /* ids of no token, and counts that contradict each other */
             int32_t *const wrong[] = {&s->start, &s->fed, &s->marked, &s->ids[below(s->count)]};
             const int32_t past = c->vocab_size > s->count ? c->vocab_size : s->count + 1;
             *wrong[below(4)] = one_in(2) ? -1 - below(9) : past + below(9);
             broken = 1;
         }
     }
-    const int32_t stop = 1;
+    const tb_flag stop = 1;
     int result = tb_generate(model, scratch, STORIES, pointers, 2, one_in(9) ? &stop : NULL);
     result = result ? result : tb_generate(model, scratch, STORIES, pointers, 8, NULL);
     DEMAND(broken ? result != TB_OK : result == TB_OK);
     for (int i = 0; i < STORIES && !broken; i++)
-        DEMAND(stories[i].result == TB_OK || stories[i].result == TB_NOT_FINITE);
+        DEMAND(sequences[i].result == TB_OK || sequences[i].result == TB_NOT_FINITE);
     for (int i = 0; i < STORIES && !broken; i++)
-        for (int32_t j = 0; j < stories[i].count; j++)
-            DEMAND(stories[i].ids[j] >= 0 && stories[i].ids[j] < c->vocab_size);
+        for (int32_t j = 0; j < sequences[i].count; j++)
+            DEMAND(sequences[i].ids[j] >= 0 && sequences[i].ids[j] < c->vocab_size);
 }
 
 static void try_steps(const tb_model *model, const tb_config *c, tb_scratch *scratch,
@@ -144,7 +147,8 @@ static void try_steps(const tb_model *model, const tb_config *c, tb_scratch *scr
     DEMAND(tb_feed(model, scratch, stream, 1, &high, logits) == TB_BAD_TOKEN);
     DEMAND(tb_step(model, scratch, 1, &stream, &low, &logits) == TB_BAD_TOKEN);
     DEMAND(tb_step(model, scratch, rows + 1, &stream, &low, &logits) == TB_TOO_MANY);
-    DEMAND(tb_feed(model, scratch, stream, c->max_position_embeddings + 1, &low, logits) == TB_FULL);
+    DEMAND(tb_feed(model, scratch, stream, c->max_position_embeddings + 1, &low, logits) ==
+           TB_FULL);
     DEMAND(tb_feed(model, scratch, stream, low, &token, logits) == TB_FULL);
     for (int32_t t = 0; t < c->max_position_embeddings; t++)
         DEMAND(tb_step(model, scratch, 1, &stream, &token, &logits) == TB_OK);
@@ -174,11 +178,9 @@ static void try_shape(void) {
 
 int main(int count, char **arguments) {
     DEMAND(count == 3);
-    const double seconds = atof(arguments[1]);
-    const time_t begin = time(NULL);
-    long inputs = 0;
+    const long inputs = atol(arguments[1]);
     tb_random_seed(&dice, (uint64_t)atoll(arguments[2]));
-    for (; difftime(time(NULL), begin) < seconds; inputs++) {
+    for (long input = 0; input < inputs; input++) {
         try_shape();
         while (takings) free(taken[--takings]);
     }

@@ -1,5 +1,5 @@
 /* Trains and scores a random model of the shape given, for the sanitizers to watch: with AdamW on 1
- * and 3 threads, then with Muon. */
+   and 3 threads, then with Muon. */
 #include "train.h"
 
 #include <stdio.h>
@@ -7,34 +7,29 @@
 
 static int32_t *random_ids(int64_t n, int32_t vocab) {
     int32_t *ids = malloc((size_t)n * sizeof *ids);
-    for (int64_t i = 0; i < n; i++)
-        ids[i] = rand() % vocab;
+    for (int64_t i = 0; i < n; i++) ids[i] = rand() % vocab;
     return ids;
 }
 
 int main(int count, char **words) {
     int32_t n[8];
-    if (count != 9)
-        return 2;
-    for (int i = 0; i < 8; i++)
-        n[i] = atoi(words[i + 1]);
-    struct tb_shape shape = {n[0], n[1], n[2], n[3], n[4], n[5], n[6], 10000.0f, 1e-5f};
-    struct tb_settings settings = {1e-3, 0.9, 0.999, 1e-8, 0.1, 1.0, 0.02, 0.95};
+    if (count != 9) return 2;
+    for (int i = 0; i < 8; i++) n[i] = atoi(words[i + 1]);
+    tb_config config = {n[0], n[1], n[2], n[3], n[4], n[5], n[6], 0, 10000.0f, 1e-5f};
+    tb_optimizer_settings settings = {1e-3, 0.9, 0.999, 1e-8, 0.1, 1.0, 0.02, 0.95};
     int64_t batch = n[7], length = n[6];
-    int32_t stop = 0;
+    tb_flag stop = 0;
     double result[2];
     for (int run = 0; run < 4; run++) {
         int threads = run % 2 ? 3 : 1, muon = run / 2;
         srand(1); /* the same numbers in every run */
-        struct tb_trainer *model = tb_trainer_new(&shape, threads, muon);
-        struct tb_layout layout;
-        if (!model || tb_layout_make(&layout, &shape) != 0)
-            return 1;
+        tb_trainer *model;
+        tb_layout layout;
+        if (tb_trainer_new(&config, threads, muon, &model) != TB_OK) return 1;
+        if (tb_layout_make(&layout, &config) != TB_OK) return 1;
         float *dense = malloc(layout.dense * sizeof *dense);
-        for (size_t i = 0; i < layout.dense; i++)
-            dense[i] = (float)rand() / (float)RAND_MAX - 0.5f;
-        if (tb_trainer_put(model, TB_WEIGHTS, dense) != TB_OK)
-            return 1;
+        for (size_t i = 0; i < layout.dense; i++) dense[i] = (float)rand() / (float)RAND_MAX - 0.5f;
+        if (tb_trainer_put(model, TB_WEIGHTS, dense) != TB_OK) return 1;
         int32_t *inputs = random_ids(batch * length, n[0]);
         int32_t *targets = random_ids(batch * length, n[0]);
         float *scores = malloc((size_t)(batch * length) * sizeof *scores);
@@ -47,11 +42,9 @@ int main(int count, char **words) {
             if (tb_trainer_step(model, inputs, targets, batch, length, &settings, &stop, result) !=
                 TB_OK)
                 return 1;
-        if (tb_trainer_logits(model, inputs, batch, length, &stop, logits) != TB_OK)
-            return 1;
+        if (tb_trainer_logits(model, inputs, batch, length, &stop, logits) != TB_OK) return 1;
         for (int what = TB_WEIGHTS; what <= TB_GRADIENT; what++)
-            if (tb_trainer_get(model, what, dense) != TB_OK)
-                return 1;
+            if (tb_trainer_get(model, what, dense) != TB_OK) return 1;
         stop = 1;
         if (tb_trainer_step(model, inputs, targets, batch, length, &settings, &stop, result) !=
             TB_STOPPED)

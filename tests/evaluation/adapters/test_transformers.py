@@ -27,7 +27,7 @@ from tinybuddy.config import SampleConfig
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.evaluation.adapters import transformers as foreign
 from tinybuddy.evaluation.adapters.transformers import open_transformers
-from tinybuddy.evaluation.subject import Subject
+from tinybuddy.evaluation.evaluated import EvaluatedModel
 from tinybuddy.scoring import log_likelihoods, score
 
 NAME = "tinybuddy-80k-card"
@@ -111,39 +111,39 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tiny(saved: Path) -> Subject:
+def tiny(saved: Path) -> EvaluatedModel:
     return open_transformers(saved)
 
 
 def test_our_own_model_is_the_same_through_transformers(tmp_path: Path, stories: list[str]):
     own = tinybuddy.load(NAME)
-    subject = open_transformers(tinybuddy.export("hub", NAME, tmp_path / "model"))
-    assert subject.name == "model"
-    assert subject.parameters == own.config.parameters == 83_856
-    assert subject.context == own.config.max_position_embeddings
-    codec = subject.tokenizer
+    evaluated = open_transformers(tinybuddy.export("hub", NAME, tmp_path / "model"))
+    assert evaluated.name == "model"
+    assert evaluated.parameters == own.config.parameters == 83_856
+    assert evaluated.context == own.config.max_position_embeddings
+    codec = evaluated.tokenizer
     assert (codec.bos, codec.eos, codec.vocab_size) == (1, 2, own.tokenizer.vocab_size)
     texts = [*stories[:10], *TEXTS, "A <bos> and an <eos>."]
     assert [codec.encode(text) for text in texts] == [own.tokenizer.encode(text) for text in texts]
-    found = score(subject.backend, codec, subject.context, texts)
+    found = score(evaluated.backend, codec, evaluated.context, texts)
     expected = own.score(texts)
     assert found.story_bits == pytest.approx(expected.story_bits, abs=1e-2)
     assert found.bits_per_byte == pytest.approx(expected.bits_per_byte, abs=1e-5)
     config = SampleConfig()
-    told = subject.tell(["Once upon a time"] * 3, [0, 1, 2], 200, config)
-    assert told == Subject(
-        "own", own.backend, own.tokenizer, subject.context, subject.parameters
-    ).tell(["Once upon a time"] * 3, [0, 1, 2], 200, config)
+    texts = evaluated.generate(["Once upon a time"] * 3, [0, 1, 2], 200, config)
+    assert texts == EvaluatedModel(
+        "own", own.backend, own.tokenizer, evaluated.context, evaluated.parameters
+    ).generate(["Once upon a time"] * 3, [0, 1, 2], 200, config)
 
 
-def test_parameters_are_counted_once(tiny: Subject):
+def test_parameters_are_counted_once(tiny: EvaluatedModel):
     weights = gpt2().state_dict()
     weights.pop("lm_head.weight")  # the embedding again
     assert tiny.parameters == sum(w.numel() for w in weights.values())
     assert tiny.context == 32
 
 
-def test_logarithms_are_those_of_transformers(tiny: Subject):
+def test_logarithms_are_those_of_transformers(tiny: EvaluatedModel):
     ids = np.random.default_rng(0).integers(0, 270, (3, 20))
     with torch.inference_mode():
         logits = gpt2().eval()(torch.from_numpy(ids)).logits.log_softmax(-1)[:, :-1]
@@ -153,7 +153,9 @@ def test_logarithms_are_those_of_transformers(tiny: Subject):
     assert found == pytest.approx(expected, abs=1e-4)
 
 
-def test_large_vocabularies_are_computed_by_parts(tiny: Subject, monkeypatch: pytest.MonkeyPatch):
+def test_large_vocabularies_are_computed_by_parts(
+    tiny: EvaluatedModel, monkeypatch: pytest.MonkeyPatch
+):
     ids = np.random.default_rng(0).integers(0, 270, (5, 20))
     whole = tiny.backend.log_likelihoods(ids[:, :-1], ids[:, 1:])
     for most in (1, 2 * 19 * 300):
@@ -175,10 +177,10 @@ def test_streams_side_by_side_are_streams_alone(
 ):
     folder = save(tmp_path / "model", make())
     capfd.readouterr()
-    subject = open_transformers(folder)
+    evaluated = open_transformers(folder)
     ids = np.random.default_rng(0).integers(0, 270, (3, 12))
-    together = subject.backend.stream(3)
-    alone = [subject.backend.stream() for _ in ids]
+    together = evaluated.backend.stream(3)
+    alone = [evaluated.backend.stream() for _ in ids]
     for start, end in ((0, 6), (6, 7), (7, 8), (8, 11)):
         logits = together.feed(ids[:, start:end])
         assert logits.shape == (3, 300)
@@ -186,12 +188,12 @@ def test_streams_side_by_side_are_streams_alone(
         single = [s.feed(row[None, start:end])[0] for s, row in zip(alone, ids, strict=True)]
         assert logits == pytest.approx(np.array(single), abs=1e-4)
         log_p = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
-        whole = subject.backend.log_likelihoods(ids[:, :end], ids[:, 1 : end + 1])[:, -1]
+        whole = evaluated.backend.log_likelihoods(ids[:, :end], ids[:, 1 : end + 1])[:, -1]
         assert log_p[range(3), ids[:, end]] == pytest.approx(whole, abs=1e-4)
     assert capfd.readouterr() == ("", "")
 
 
-def test_any_text_goes_through_bytes(tiny: Subject):
+def test_any_text_goes_through_bytes(tiny: EvaluatedModel):
     codec = tiny.tokenizer
     assert codec.bos == codec.eos == 0  # GPT-2's config names 50256, which is none of it
     for text in [*TEXTS, "", f"a {END} b", " begins with a space", "e\u0301 \U0001f600\n\n "]:
@@ -239,9 +241,9 @@ def test_bytes_that_a_tokenizer_cannot_represent_are_counted(tmp_path: Path):
 
 
 def test_lost_bytes_are_paid_for(tmp_path: Path):
-    subject = open_transformers(save(tmp_path / "words", tokenizer=lower_case_words()))
+    evaluated = open_transformers(save(tmp_path / "words", tokenizer=lower_case_words()))
     capital, small = (
-        score(subject.backend, subject.tokenizer, 32, [f"{the} fox."]).bits
+        score(evaluated.backend, evaluated.tokenizer, 32, [f"{the} fox."]).bits
         for the in ("The", "the")
     )
     assert capital == pytest.approx(small + 8, abs=1e-4)
@@ -261,9 +263,9 @@ def test_a_tokenizer_names_beginning_and_end(tmp_path: Path):
 def test_nan_is_found_by_scoring(tmp_path: Path):
     model = gpt2()
     model.transformer.wte.weight.data[5, 0] = float("nan")
-    subject = open_transformers(save(tmp_path / "m", model))
+    evaluated = open_transformers(save(tmp_path / "m", model))
     with pytest.raises(TinybuddyError, match="not finite"):
-        log_likelihoods(subject.backend, subject.context, [[0, 1, 2]])
+        log_likelihoods(evaluated.backend, evaluated.context, [[0, 1, 2]])
 
 
 def change_config(**values: object) -> Callable[[Path], None]:

@@ -8,8 +8,8 @@ import pytest
 
 import tinybuddy
 from tinybuddy.errors import TinybuddyError
+from tinybuddy.evaluation.evaluated import EvaluatedModel
 from tinybuddy.evaluation.metrics.blimp import blimp
-from tinybuddy.evaluation.subject import Subject
 
 PAIRS = {
     "verb": [
@@ -24,10 +24,10 @@ KNOWN = ["the", "cats", "boys", "are", "is", "in", "box", "happy", "tom", "ran",
 
 
 @pytest.fixture(scope="module")
-def subject() -> Subject:
+def evaluated() -> EvaluatedModel:
     model = tinybuddy.load("tinybuddy-80k-card")
     context, parameters = model.config.max_position_embeddings, model.config.parameters
-    return Subject("card", model.backend, model.tokenizer, context, parameters)
+    return EvaluatedModel("card", model.backend, model.tokenizer, context, parameters)
 
 
 @pytest.fixture
@@ -40,29 +40,29 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_pairs_of_known_words_are_judged(subject: Subject, folder: Path):
-    found = blimp(subject, folder, KNOWN)
+def test_pairs_of_known_words_are_judged(evaluated: EvaluatedModel, folder: Path):
+    found = blimp(evaluated, folder, KNOWN)
     assert list(found) == ["same", "verb"]
     good, bad = (
-        subject.log_likelihoods([pair[side] for pair in PAIRS["verb"][:2]]) for side in (0, 1)
+        evaluated.log_likelihoods([pair[side] for pair in PAIRS["verb"][:2]]) for side in (0, 1)
     )
     assert found["verb"].parts.tolist() == (good > bad).astype(float).tolist()
     assert found["same"].value == 0.5  # a tie
     everything = {*KNOWN, "quarks", "xylem", "flows", "flow"}
     assert {
-        name: len(share.parts) for name, share in blimp(subject, folder, everything).items()
+        name: len(share.parts) for name, share in blimp(evaluated, folder, everything).items()
     } == {name: len(pairs) for name, pairs in PAIRS.items()}
 
 
-def test_exchanged_sentences_give_the_rest(subject: Subject, folder: Path):
-    share = blimp(subject, folder, KNOWN)["verb"]
+def test_exchanged_sentences_give_the_rest(evaluated: EvaluatedModel, folder: Path):
+    share = blimp(evaluated, folder, KNOWN)["verb"]
     (folder / "verb.jsonl").write_text(
         "\n".join(
             json.dumps({"sentence_good": bad, "sentence_bad": good}) for good, bad in PAIRS["verb"]
         ),
         encoding="utf-8",
     )
-    assert np.array_equal(blimp(subject, folder, KNOWN)["verb"].parts, 1 - share.parts)
+    assert np.array_equal(blimp(evaluated, folder, KNOWN)["verb"].parts, 1 - share.parts)
 
 
 @pytest.mark.parametrize(
@@ -76,17 +76,17 @@ def test_exchanged_sentences_give_the_rest(subject: Subject, folder: Path):
         ('{"sentence_good": "The cats are happy.", "sentence_bad": 3}', "lacks the text"),
     ],
 )
-def test_a_damaged_line_is_named(subject: Subject, folder: Path, line: str, said: str):
+def test_a_damaged_line_is_named(evaluated: EvaluatedModel, folder: Path, line: str, said: str):
     with (folder / "verb.jsonl").open("a", encoding="utf-8") as file:
         file.write(line)
     with pytest.raises(TinybuddyError, match=rf"Line 5 of .*verb\.jsonl {said}"):
-        blimp(subject, folder, KNOWN)
+        blimp(evaluated, folder, KNOWN)
 
 
-def test_a_folder_without_files_is_said(subject: Subject, tmp_path: Path):
+def test_a_folder_without_files_is_said(evaluated: EvaluatedModel, tmp_path: Path):
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(TinybuddyError, match=r"There is no \.jsonl file in"):
-            blimp(subject, folder, KNOWN)
+            blimp(evaluated, folder, KNOWN)
     (tmp_path / "a.jsonl").write_bytes(b"\xff")
     with pytest.raises(TinybuddyError, match="is not UTF-8"):
-        blimp(subject, tmp_path, KNOWN)
+        blimp(evaluated, tmp_path, KNOWN)

@@ -1,4 +1,4 @@
-"""Each gauge on texts whose figures can be told by hand, and the laws that all of them keep."""
+"""Each metric on texts whose values can be told by hand, and the laws that all of them keep."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinybuddy.corpus.statistics import derive
+from tinybuddy.corpus.statistics import text_statistics
 from tinybuddy.evaluation.bootstrap import Share, joined
 from tinybuddy.evaluation.evidence import Evidence, overlapping
 from tinybuddy.evaluation.metrics.bounds import BOUNDS
-from tinybuddy.evaluation.metrics.coherence import coherence_pairs, gauge_coherence
-from tinybuddy.evaluation.metrics.grammar import gauge_grammar
-from tinybuddy.evaluation.metrics.metric import Figure, Gauge
-from tinybuddy.evaluation.metrics.originality import gauge_originality
-from tinybuddy.evaluation.metrics.repetition import gauge_repetition
-from tinybuddy.evaluation.metrics.sentences import gauge_sentences
-from tinybuddy.evaluation.metrics.tell_apart import gauge_tell_apart
-from tinybuddy.evaluation.metrics.variety import STRETCH, gauge_variety
-from tinybuddy.evaluation.metrics.words import gauge_words
+from tinybuddy.evaluation.metrics.coherence import coherence_pairs, measure_coherence
+from tinybuddy.evaluation.metrics.discriminator import measure_discriminator
+from tinybuddy.evaluation.metrics.grammar import measure_grammar
+from tinybuddy.evaluation.metrics.metric import Metric, MetricValue
+from tinybuddy.evaluation.metrics.originality import measure_originality
+from tinybuddy.evaluation.metrics.repetition import measure_repetition
+from tinybuddy.evaluation.metrics.sentences import measure_sentences
+from tinybuddy.evaluation.metrics.variety import STRETCH, measure_variety
+from tinybuddy.evaluation.metrics.words import measure_words
 from tinybuddy.evaluation.shuffle import drawer, shuffled, shuffled_words
-from tinybuddy.evaluation.stories import CHARACTERS, Story, human_story, sentences, told
+from tinybuddy.evaluation.stories import CHARACTERS, Story, human_story, sentences, story_of
 
 
 def _stories(*texts: str) -> list[Story]:
     return [Story("", text, False) for text in texts]
 
 
-def _value(gauge: Gauge, name: str) -> float:
-    return next(f.value for f in gauge.figures if f.name == name)
+def _value(metric: Metric, name: str) -> float:
+    return next(f.value for f in metric.values if f.name == name)
 
 
 # ---------------------------------------------------------------- shares
@@ -58,29 +58,31 @@ def test_a_share_is_a_ratio_of_sums():
 
 def test_a_figure_is_judged_by_the_unfavourable_end():
     wide, sure = Share.of([1, 0] * 20), Share.of([1.0] * 20)
-    assert Figure("grammar.pairs", wide).passed is False
-    assert Figure("grammar.pairs", sure).passed is True
-    assert Figure("grammar.pairs", Share.of([0.78, 0.76] * 5)).passed is True
-    assert Figure("grammar.pairs", Share.of([1, 0.5])).passed is False, "on average it is right"
-    assert Figure("repetition.rows", Share.of([0.0, 0.3])).passed is False
-    assert Figure("grammar.pairs", Share.of([], [])).passed is False, "nothing is no pass"
-    assert Figure("tell_apart.accuracy", sure).passed is None
+    assert MetricValue("grammar.pairs", wide).passed is False
+    assert MetricValue("grammar.pairs", sure).passed is True
+    assert MetricValue("grammar.pairs", Share.of([0.78, 0.76] * 5)).passed is True
+    assert MetricValue("grammar.pairs", Share.of([1, 0.5])).passed is False, (
+        "on average it is right"
+    )
+    assert MetricValue("repetition.rows", Share.of([0.0, 0.3])).passed is False
+    assert MetricValue("grammar.pairs", Share.of([], [])).passed is False, "nothing is no pass"
+    assert MetricValue("tell_apart.accuracy", sure).passed is None
 
 
 def test_a_bound_may_be_measured_or_of_human():
-    assert Figure("variety.own_rows", Share.of([0.5]), human=0.8).limit == pytest.approx(0.4)
-    bits = Figure("bits_per_byte.validation", Share.of([1.2], [1]), bound=1.3)
+    assert MetricValue("variety.own_rows", Share.of([0.5]), human=0.8).limit == pytest.approx(0.4)
+    bits = MetricValue("bits_per_byte.validation", Share.of([1.2], [1]), bound=1.3)
     assert (bits.limit, bits.passed) == (1.3, True)
 
 
 def test_a_gauge_that_did_not_wholly_run_is_not_passed():
-    good = Figure("words.english", Share.of([1.0]))
-    bad = Figure("words.english", Share.of([0.0]))
-    assert Gauge("words", [good]).passed is True
-    assert Gauge("words", [good], lacks="more").passed is None
-    assert Gauge("words", [good, bad], lacks="more").passed is False
-    assert Gauge("words", [], lacks="more").passed is None
-    json.dumps(Gauge("words", [good, bad]).to_mapping())
+    good = MetricValue("words.english", Share.of([1.0]))
+    bad = MetricValue("words.english", Share.of([0.0]))
+    assert Metric("words", [good]).passed is True
+    assert Metric("words", [good], lacks="more").passed is None
+    assert Metric("words", [good, bad], lacks="more").passed is False
+    assert Metric("words", [], lacks="more").passed is None
+    json.dumps(Metric("words", [good, bad]).to_mapping())
 
 
 # ---------------------------------------------------------------- texts
@@ -106,7 +108,7 @@ def test_sentences_lose_nothing_but_white_space(text):
 
 @given(st.text(alphabet='aB .!?"\n', max_size=3 * CHARACTERS))
 def test_what_is_told_is_short_and_ends_with_a_sentence_if_it_has_one(text):
-    story = told("P", text)
+    story = story_of("P", text)
     assert len(story.text) <= CHARACTERS
     assert text.startswith(story.text)
     if story.cut and len(sentences(story.text)) > 1:
@@ -121,7 +123,7 @@ def test_sentences_of_endless_marks_are_found_in_no_time():
 
 @given(st.text(alphabet="aB .!?", min_size=CHARACTERS, max_size=2 * CHARACTERS))
 def test_it_does_not_matter_who_cuts_a_story(text):
-    assert told("P", text[:CHARACTERS]) == told("P", text)
+    assert story_of("P", text[:CHARACTERS]) == story_of("P", text)
 
 
 def test_a_human_story_is_treated_as_a_models():
@@ -146,40 +148,42 @@ def test_shuffled_words_keep_both_ends():
     assert shuffled_words("", drawer("x")) == ""
 
 
-# ---------------------------------------------------------------- gauges
+# ---------------------------------------------------------------- metrics
 
 
 def test_words():
-    gauge = gauge_words(_stories("The cat zorked. Zorked!", "The cat"), {"the", "cat"}, None)
-    assert gauge.figures[0].value == pytest.approx(4 / 6)
-    assert gauge.details["unknown"] == ["zorked"]
+    metric = measure_words(_stories("The cat zorked. Zorked!", "The cat"), {"the", "cat"}, None)
+    assert metric.values[0].value == pytest.approx(4 / 6)
+    assert metric.details["unknown"] == ["zorked"]
 
 
 def test_repetition():
-    gauge = gauge_repetition(_stories("a b c d a b c d", "one two three four"), None)
-    # Five rows of four words in the first, of which "a b c d" comes again.
-    assert gauge.figures[0].value == pytest.approx(1 / 6)
+    metric = measure_repetition(_stories("a b c d a b c d", "one two three four"), None)
+    # Five 4-grams in the first, of which "a b c d" comes again.
+    assert metric.values[0].value == pytest.approx(1 / 6)
 
 
 def test_variety():
     same = _stories(*["the same old story again"] * 4)
-    assert _value(gauge_variety(same, {}), "variety.own_rows") == 0.0
+    assert _value(measure_variety(same, {}), "variety.own_rows") == 0.0
     other = _stories("one two three four", "five six seven eight nine")
-    assert _value(gauge_variety(other, {}), "variety.own_rows") == 1.0
+    assert _value(measure_variety(other, {}), "variety.own_rows") == 1.0
     long = _stories(" ".join(["a"] * (STRETCH - 1) + ["b"]), "c d")
-    assert _value(gauge_variety(long, {}), "variety.distinct_words") == 2 / STRETCH
-    assert math.isnan(_value(gauge_variety(other, {}), "variety.distinct_words"))
+    assert _value(measure_variety(long, {}), "variety.distinct_words") == 2 / STRETCH
+    assert math.isnan(_value(measure_variety(other, {}), "variety.distinct_words"))
 
 
 def test_originality():
-    facts = derive(["the cat sat on the big red mat today"])
-    gauge = gauge_originality(
-        _stories("Then the cat sat on the big blue mat", "nothing of it stands there"), facts, {}
+    statistics = text_statistics(["the cat sat on the big red mat today"])
+    metric = measure_originality(
+        _stories("Then the cat sat on the big blue mat", "nothing of it stands there"),
+        statistics,
+        {},
     )
     # Known: "the cat sat on", "cat sat on the", "sat on the big": three rows are six words.
-    assert _value(gauge, "originality.longest_copy") == 6 / 2
-    assert _value(gauge, "originality.new_rows") == (3 + 2) / (6 + 2)
-    assert gauge_originality(_stories("x"), None, {}).passed is None
+    assert _value(metric, "originality.longest_copy") == 6 / 2
+    assert _value(metric, "originality.new_rows") == (3 + 2) / (6 + 2)
+    assert measure_originality(_stories("x"), None, {}).passed is None
 
 
 @pytest.mark.parametrize(
@@ -197,23 +201,23 @@ def test_originality():
     ],
 )
 def test_sentences_gauge(text: str, expected: float):
-    found = gauge_sentences(_stories(text), (2, 10), None).figures[0].value
+    found = measure_sentences(_stories(text), (2, 10), None).values[0].value
     assert found == pytest.approx(expected)
 
 
 def test_a_quotation_that_was_cut_off_is_forgiven():
     text = 'He ran. She said, "Come here. It is late.'
-    assert gauge_sentences([Story("", text, True)], (2, 10), None).figures[0].value == 1.0
-    assert gauge_sentences([Story("", text, False)], (2, 10), None).figures[0].value < 1.0
+    assert measure_sentences([Story("", text, True)], (2, 10), None).values[0].value == 1.0
+    assert measure_sentences([Story("", text, False)], (2, 10), None).values[0].value < 1.0
 
 
 def test_tell_apart(evidence: Evidence):
     human, more = evidence.human, evidence.more_human
-    same = gauge_tell_apart(more, human).figures[0].value
-    babble = gauge_tell_apart(_stories(*["zork bling zork"] * len(human)), human)
+    same = measure_discriminator(more, human).values[0].value
+    babble = measure_discriminator(_stories(*["zork bling zork"] * len(human)), human)
     assert 0.3 < same < 0.7
-    assert babble.figures[0].value == 1.0
-    assert gauge_tell_apart(_stories("x"), human).passed is None
+    assert babble.values[0].value == 1.0
+    assert measure_discriminator(_stories("x"), human).passed is None
 
 
 def test_pairs_of_coherence_have_the_same_words_on_both_sides(evidence: Evidence):
@@ -230,16 +234,16 @@ def test_pairs_of_coherence_have_the_same_words_on_both_sides(evidence: Evidence
 def test_the_judge_prefers_english(evidence: Evidence):
     judge = evidence.judge
     assert judge is not None
-    grammar = gauge_grammar(None, evidence.human, judge, None)
-    coherence = gauge_coherence(None, evidence.validation, evidence.human, judge, None)
-    assert grammar.figures[0].value > 0.95
-    assert coherence.figures[0].value > 0.6
+    grammar = measure_grammar(None, evidence.human, judge, None)
+    coherence = measure_coherence(None, evidence.validation, evidence.human, judge, None)
+    assert grammar.values[0].value > 0.95
+    assert coherence.values[0].value > 0.6
 
 
 def test_overlap_is_found_by_content(evidence: Evidence):
-    facts = derive(evidence.train)
-    assert overlapping(evidence.validation, facts) == []
-    seen = derive([*evidence.train, *(s.upper() for s in evidence.validation[3:6])])
+    statistics = text_statistics(evidence.train)
+    assert overlapping(evidence.validation, statistics) == []
+    seen = text_statistics([*evidence.train, *(s.upper() for s in evidence.validation[3:6])])
     assert overlapping(evidence.validation, seen) == [3, 4, 5]
 
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 import pytest
 
 import tinybuddy
-from tinybuddy.corpus.statistics import read_facts, words
-from tinybuddy.evaluation.metrics.minimal_pairs import Pair, minimal_pairs
-from tinybuddy.training.metadata import facts_beside
+from tinybuddy.corpus.statistics import read_statistics, words
+from tinybuddy.evaluation.metrics.minimal_pairs import minimal_pairs
+from tinybuddy.evaluation.pairs import Pair
+from tinybuddy.training.metadata import statistics_beside
 
 PARADIGMS = minimal_pairs()
 MODEL = tinybuddy.load("tinybuddy-80k-card")
@@ -115,8 +116,8 @@ def test_texts_are_short_and_whole(paradigm: str):
 
 
 def test_every_word_is_known_to_the_released_model():
-    facts = facts_beside(MODEL.path)
-    assert facts is not None
-    known = read_facts(facts).counts
+    statistics = statistics_beside(MODEL.path)
+    assert statistics is not None
+    known = read_statistics(statistics).counts
     texts = [t for pairs in PARADIGMS.values() for pair in pairs for t in (*pair.good, *pair.bad)]
     assert {word for text in texts for word in words(text)} <= known.keys()

@@ -15,8 +15,8 @@ from tinybuddy.evaluation import bootstrap as statistic
 from tinybuddy.evaluation import scorecard
 from tinybuddy.evaluation.bootstrap import Share
 from tinybuddy.evaluation.comparison import compare
-from tinybuddy.evaluation.metrics.metric import Figure, Gauge
-from tinybuddy.evaluation.report import page as report
+from tinybuddy.evaluation.metrics.metric import Metric, MetricValue
+from tinybuddy.evaluation.report import comparisons as report
 from tinybuddy.evaluation.report.page import GAUGES, NOTES, write_report
 from tinybuddy.evaluation.report.pictures import AXES
 from tinybuddy.evaluation.report.published import Record, records
@@ -24,7 +24,7 @@ from tinybuddy.evaluation.report.wording import LABELS
 from tinybuddy.evaluation.rivals.controls import CAUGHT_BY
 from tinybuddy.evaluation.session import Evaluation, evaluate
 from tinybuddy.evaluation.stories import Story
-from tinybuddy.training.session import Run
+from tinybuddy.training.loop import Run
 
 HOSTILE = "<script>alert(1)</script>\"'&amp;\u202e\x00\ud800 日本 😀"
 EMPTY = {"meta", "line", "circle", "rect", "path", "br"}
@@ -93,7 +93,7 @@ def test_page_says_everything_and_loads_nothing(evaluation: Evaluation, tmp_path
     assert all(label in found.text for label in LABELS.values())
     assert all(name in found.text for name in ("human", *CAUGHT_BY))
     assert all(
-        paradigm.replace("_", " ") in found.text for paradigm in card.gauges["grammar"].details
+        paradigm.replace("_", " ") in found.text for paradigm in card.metrics["grammar"].details
     )
     assert evaluation.evidence.sha256[:12] in found.text
     assert ("html", {"lang": "en"}) in found.tags
@@ -107,11 +107,11 @@ def test_page_says_everything_and_loads_nothing(evaluation: Evaluation, tmp_path
 def test_every_figure_is_drawn_with_its_verdict_in_words(evaluation: Evaluation, tmp_path: Path):
     _, found = _drawn(evaluation, tmp_path)
     strips = [a["aria-label"] or "" for tag, a in found.tags if a.get("class") == "strip"]
-    figures = evaluation.scorecards[0].figures()
-    assert len(strips) == len(figures)
-    for said, figure in zip(strips, figures.values(), strict=True):
-        assert said.startswith(LABELS[figure.name])
-        assert {True: ": pass", False: ": fail"}.get(figure.passed, "") in said
+    values = evaluation.scorecards[0].values()
+    assert len(strips) == len(values)
+    for said, measured in zip(strips, values.values(), strict=True):
+        assert said.startswith(LABELS[measured.name])
+        assert {True: ": pass", False: ": fail"}.get(measured.passed, "") in said
     places = [float(a["x"][:-1]) for _, a in found.tags if (a.get("x") or "").endswith("%")]
     assert places and all(0 <= place <= 100 for place in places)
 
@@ -123,9 +123,11 @@ def test_wordings_cover_every_figure():
 
 def test_hostile_texts_are_only_shown(evaluation: Evaluation, tmp_path: Path):
     first = evaluation.scorecards[0]
-    gauges = first.gauges | {"words": Gauge("words", [], HOSTILE, {"unknown": ["script", "日本"]})}
+    metrics = first.metrics | {
+        "words": Metric("words", [], HOSTILE, {"unknown": ["script", "日本"]})
+    }
     stories = [Story(HOSTILE, HOSTILE, True), *first.stories]
-    card = replace(first, name=HOSTILE, stories=stories, warnings=[HOSTILE], gauges=gauges)
+    card = replace(first, name=HOSTILE, stories=stories, warnings=[HOSTILE], metrics=metrics)
     evidence = replace(evaluation.evidence, source=HOSTILE)
     worst = replace(
         evaluation,
@@ -145,30 +147,30 @@ def test_hostile_texts_are_only_shown(evaluation: Evaluation, tmp_path: Path):
 
 def test_words_that_are_none_are_marked(evaluation: Evaluation, tmp_path: Path):
     card = evaluation.scorecards[0]
-    gauges = card.gauges | {"words": Gauge("words", [], details={"unknown": ["glorp"]})}
-    told = [Story("One day", " a Glorp! The glorps", False)]
+    metrics = card.metrics | {"words": Metric("words", [], details={"unknown": ["glorp"]})}
+    texts = [Story("One day", " a Glorp! The glorps", False)]
     page, _ = _drawn(
-        replace(evaluation, scorecards=[replace(card, stories=told, gauges=gauges)]), tmp_path
+        replace(evaluation, scorecards=[replace(card, stories=texts, metrics=metrics)]), tmp_path
     )
     assert '<b>One day</b> a <u title="not an English word">Glorp</u>! The glorps</p>' in page
 
 
 def test_a_control_that_gets_through_is_told(evaluation: Evaluation, tmp_path: Path):
     assert "got through!" not in _drawn(evaluation, tmp_path)[1].text
-    name, figure = "2-gram", CAUGHT_BY["2-gram"]
-    good = Gauge("bits_per_byte", [Figure(figure, Share.of([1.0] * 9), bound=2.0)])
+    name, measured = "2-gram", CAUGHT_BY["2-gram"]
+    good = Metric("bits_per_byte", [MetricValue(measured, Share.of([1.0] * 9), bound=2.0)])
     card = evaluation.beside[name]
-    escaped = replace(card, gauges=card.gauges | {"bits_per_byte": good})
+    escaped = replace(card, metrics=card.metrics | {"bits_per_byte": good})
     beside = evaluation.beside | {name: escaped}
     assert "got through!" in _drawn(replace(evaluation, beside=beside), tmp_path)[1].text
 
 
 def test_what_was_not_run_says_what_it_needs(evaluation: Evaluation, tmp_path: Path):
     card = evaluation.scorecards[0]
-    lacking = Gauge("bits_per_byte", [], "the training and validation stories")
+    lacking = Metric("bits_per_byte", [], "the training and validation stories")
     found = replace(
         evaluation,
-        scorecards=[replace(card, gauges={"bits_per_byte": lacking}, plain={})],
+        scorecards=[replace(card, metrics={"bits_per_byte": lacking}, plain={})],
         beside={},
     )
     text = _drawn(found, tmp_path)[1].text

@@ -9,8 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinybuddy.corpus import open_corpus
-from tinybuddy.evaluation.metrics.bits_per_byte import CONTEXT, open_rivals
-from tinybuddy.evaluation.rivals.kneser_ney import KneserNey, count, estimate, losses, pruned
+from tinybuddy.evaluation.rivals.kneser_ney import (
+    CONTEXT,
+    KneserNey,
+    count,
+    estimate,
+    losses,
+    pruned,
+)
+from tinybuddy.evaluation.rivals.ngrams import open_rivals
 from tinybuddy.formats.references import RELEASED
 from tinybuddy.scoring import score
 from tinybuddy.tokenizer import load_tokenizer
@@ -43,8 +50,8 @@ def test_scoring_and_continuing_agree(texts, asked):
     ids = np.array([[BOS, *asked]])
     scored = model.log_likelihoods(ids[:, :-1], ids[:, 1:])[0]
     stream = model.stream()
-    told = [stream.feed(ids[:, i : i + 1])[0, ids[0, i + 1]] for i in range(len(asked))]
-    np.testing.assert_allclose(scored, told, rtol=1e-5)
+    texts = [stream.feed(ids[:, i : i + 1])[0, ids[0, i + 1]] for i in range(len(asked))]
+    np.testing.assert_allclose(scored, texts, rtol=1e-5)
 
 
 def test_it_is_the_interpolated_model_of_nltk():
@@ -117,8 +124,9 @@ def test_copied_text_leaves_something_to_what_it_lacks():
     assert p.sum() == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_the_anchors_on_tinystories(tinystories: Path):
-    """The figures of the design: 1.615, 1.274 and 1.201 with 68k, 390k and 1.95M n-grams."""
+    """The values of the design: 1.615, 1.274 and 1.201 with 68k, 390k and 1.95M n-grams."""
     corpus = open_corpus(str(tinystories), stories=5000)
     tokenizer = load_tokenizer(RELEASED / "tinybuddy-80k-card" / "tokenizer.json")
     rivals = open_rivals(tokenizer, list(corpus.train()), corpus.validation())

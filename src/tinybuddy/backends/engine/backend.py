@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tinybuddy.backends.interface import Ids, Stream
+from tinybuddy.backends.engine.decoder import Decoder, DecodingBackend
+from tinybuddy.backends.interface import Ids
 from tinybuddy.config import ModelConfig
 from tinybuddy.formats.loaded import StoredWeights
 from tinybuddy.weights import Weights
@@ -17,23 +18,21 @@ if TYPE_CHECKING:
     from tinybuddy.backends.engine.trainer import EngineScorer
 
 
-class EngineBackend:
-    """A model in the engine, on the processor: it tells at once, and scores once asked to.
+class EngineBackend(DecodingBackend):
+    """A model in the engine, on the processor: it generates at once, and scores once asked to.
 
     Attributes:
-        decoder: what continues text.
+        decoder: what generates text.
     """
 
     def __init__(self, config: ModelConfig, weights: Weights, threads: int = 1) -> None:
-        from tinybuddy.backends.engine.decoder import Decoder
-
         buffers = weights.buffers if isinstance(weights, StoredWeights) else weights
         self.decoder = Decoder(config, buffers)
         self._parts = config, weights, threads
 
-    def stream(self, texts: int = 1) -> Stream:
-        """Begin one text, or several of equal length."""
-        return self.decoder.stream(texts)
+    def current_decoder(self) -> Decoder:
+        """Return what generates text."""
+        return self.decoder
 
     def log_likelihoods(self, inputs: Ids, targets: Ids) -> NDArray[np.float32]:
         """Natural log-probability (B, T) of each target id after the inputs up to its place."""

@@ -1,6 +1,6 @@
 /* A Llama's decoder: one token at a time, for one text or many side by side.
 
-   Portable C99 on libc and libm alone. It allocates nothing: the caller asks for a number of bytes
+   Portable C11 on libc and libm alone. It allocates nothing: the caller asks for a number of bytes
    and brings the memory, aligned to 64 bytes. A stream holds no pointers, so it may be copied and
    kept; a model and a scratch do, into themselves.
 
@@ -11,28 +11,8 @@
 #ifndef TB_DECODE_H
 #define TB_DECODE_H
 
-#include <stddef.h>
-#include <stdint.h>
-
+#include "config.h"
 #include "sample.h"
-
-enum {
-    TB_OK = 0,
-    TB_BAD_CONFIG = -1,  /* a shape that is not a Llama's, or too large for this machine */
-    TB_BAD_TOKEN = -2,   /* an id that the vocabulary does not have */
-    TB_FULL = -3,        /* past the context */
-    TB_TOO_MANY = -4,    /* more rows than the scratch has room for */
-    TB_NOT_FINITE = -5,  /* logits that are not numbers: nothing can be drawn */
-    TB_BAD_STORY = -6    /* counts that contradict each other */
-};
-
-/* The shape, under the names of config.json. */
-typedef struct tb_config {
-    int32_t vocab_size, hidden_size, intermediate_size, num_hidden_layers;
-    int32_t num_attention_heads, num_key_value_heads, max_position_embeddings;
-    int32_t int8; /* weights as 8-bit numbers with a scale a row, instead of float32 */
-    float rope_theta, rms_norm_eps;
-} tb_config;
 
 typedef struct tb_model tb_model;
 typedef struct tb_stream tb_stream;
@@ -44,7 +24,7 @@ uint64_t tb_model_bytes(const tb_config *config);
 uint64_t tb_stream_bytes(const tb_model *model);
 uint64_t tb_scratch_bytes(const tb_model *model, int32_t rows);
 
-/* Packs weights, which come in the order of modelfile.weight_shapes: embedding; for each layer
+/* Packs weights, which come in the order of Python's weight_shapes: embedding; for each layer
    norm, q, k, v, o, norm, gate, up, down; norm. Matrices are (out, in). */
 int tb_pack(const tb_config *config, const float *const *weights, void *packed);
 
@@ -64,29 +44,30 @@ int tb_step(const tb_model *model, tb_scratch *scratch, int32_t rows, tb_stream 
 int tb_feed(const tb_model *model, tb_scratch *scratch, tb_stream *stream, int32_t count,
             const int32_t *tokens, float *logits);
 
-/* A text being told. ids holds the prompt first and has room for `limit`; past the context it goes
-   on from the newest half, as generate.py does. */
-typedef struct tb_story {
-    tb_stream *stream;    /* its first `fed` ids since `start` are in the cache */
-    int32_t *ids;         /* (limit) */
-    uint8_t *seen;        /* (vocab), zeros at first, or NULL without a repetition penalty */
+/* A sequence being generated. ids holds the prompt first and has room for `limit`; past the context
+   it goes on from the last half of it. */
+typedef struct tb_sequence {
+    tb_stream *stream; /* its first `fed` ids since `start` are in the cache */
+    int32_t *ids;      /* (limit) */
+    uint8_t *seen;     /* (vocab), zeros at first, or NULL without a repetition penalty */
     tb_sampling sampling;
     tb_random random;
     int32_t count, limit; /* ids so far, and at most */
     int32_t start, fed;   /* 0 at first */
-    int32_t eos;          /* ends the story and is not part of it; -1 is none */
-    int32_t ended;        /* set when it is told to the end */
+    int32_t eos;          /* ends the sequence and is not part of it; -1 is none */
+    int32_t ended;        /* set when nothing follows */
     int32_t result;       /* TB_OK, or TB_NOT_FINITE where that is why it ended */
     int32_t marked;       /* ids noted in seen; 0 at first */
-} tb_story;
+} tb_sequence;
 
-/* Goes on with each story, side by side, until all have ended, each was fed `steps` times, or *stop
-   is not 0, which is looked at before each step; stop may be NULL. A step feeds a story one new
-   token, or up to 16 of its prompt. Stories that are refused change nothing; one whose numbers are
-   not finite ends, and its neighbours go on. Only ids that are not yet fed are looked at: what an
-   earlier call was given, or gave, stays as it is. */
-int tb_generate(const tb_model *model, tb_scratch *scratch, int32_t count, tb_story *const *stories,
-                int32_t steps, const volatile int32_t *stop);
+/* Generates on with each sequence, side by side, until all have ended, each had `steps` steps, or
+   the stop flag is set, which is looked at before rows are fed; stop may be NULL. A step feeds a
+   sequence one new token, or up to 16 of its prompt; none is more than 16 steps ahead of another.
+   Sequences that are refused change nothing; one whose logits are not finite ends, and the others
+   go on. Only ids that are not yet fed are looked at: what an earlier call was given, or gave,
+   stays as it is. */
+int tb_generate(const tb_model *model, tb_scratch *scratch, int32_t count,
+                tb_sequence *const *sequences, int32_t steps, const tb_flag *stop);
 
 /* "avx512", "avx2", "baseline" or "scalar". */
 const char *tb_kernels_name(void);

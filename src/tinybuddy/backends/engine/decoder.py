@@ -1,4 +1,4 @@
-"""The Python face of ``decode.c``: continues texts with a key-value cache, without PyTorch.
+"""The Python face of the decoder: generates text with a key-value cache, without PyTorch.
 
 Every size and id is checked here or there before memory is touched. All memory is Python's, so
 nothing has to be freed. Nothing here needs numpy until arrays are asked for.
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import ctypes
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from ctypes import POINTER, byref, c_double, c_float, c_int32, c_uint8, c_uint64, c_void_p
+from collections.abc import Mapping, Sequence
+from ctypes import POINTER, byref, c_int32, c_uint8, c_void_p
 from typing import TYPE_CHECKING, Any
 
+from tinybuddy.backends.engine import abi
+from tinybuddy.backends.engine.abi import Config, Sampling
 from tinybuddy.backends.engine.library import run_stoppable
 from tinybuddy.config import ModelConfig, SampleConfig
 from tinybuddy.errors import TinybuddyError, UsageError
@@ -23,99 +24,8 @@ if TYPE_CHECKING:
 
 ROWS = 64  # tokens fed at once at most; more than the 3 to 8 that share a load gains little
 PROMPT_ROWS = 16  # tokens of one prompt that a step feeds
-_STEPS = 1 << 16  # room for new ids that a story takes at a time
-LOOK_EVERY = 16  # steps at most, before it is asked whether more is wanted of a text
-_CALL_SECONDS = 0.02  # a native call's length to aim at: Ctrl-C is seen between calls
+_STEPS = 1 << 16  # room for new ids that a text takes at a time
 _MAX_INT32 = 2**31 - 1
-
-_ERRORS = {
-    -1: "The engine does not compute a model of this shape.",
-    -2: "There is an id that the vocabulary does not have.",
-    -3: "The text is longer than the context: begin a new stream with its newer part.",
-    -4: "More texts were given at once than there is room for.",
-    -5: "The model's numbers are not finite: its weights are broken.",
-    -6: "The story's numbers contradict each other.",
-}
-
-
-class _Config(ctypes.Structure):
-    _fields_ = (
-        *((name, c_int32) for name in ("vocab_size", "hidden_size", "intermediate_size")),
-        ("num_hidden_layers", c_int32),
-        ("num_attention_heads", c_int32),
-        ("num_key_value_heads", c_int32),
-        ("max_position_embeddings", c_int32),
-        ("int8", c_int32),
-        ("rope_theta", c_float),
-        ("rms_norm_eps", c_float),
-    )
-
-
-class _Sampling(ctypes.Structure):
-    _fields_ = (
-        ("repetition_penalty", c_double),
-        ("temperature", c_double),
-        ("top_p", c_double),
-        ("min_p", c_double),
-        ("top_k", c_int32),
-        ("unused", c_int32),
-    )
-
-
-class _Random(ctypes.Structure):
-    _fields_ = (("state", c_uint64),)
-
-
-class _Story(ctypes.Structure):
-    _fields_ = (
-        ("stream", c_void_p),
-        ("ids", c_void_p),
-        ("seen", c_void_p),
-        ("sampling", _Sampling),
-        ("random", _Random),
-        *((name, c_int32) for name in ("count", "limit", "start", "fed", "eos")),
-        *((name, c_int32) for name in ("ended", "result", "marked")),
-    )
-
-
-_SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
-    "tb_packed_bytes": (c_uint64, [POINTER(_Config)]),
-    "tb_model_bytes": (c_uint64, [POINTER(_Config)]),
-    "tb_stream_bytes": (c_uint64, [c_void_p]),
-    "tb_scratch_bytes": (c_uint64, [c_void_p, c_int32]),
-    "tb_pack": (ctypes.c_int, [POINTER(_Config), POINTER(c_void_p), c_void_p]),
-    "tb_model_init": (ctypes.c_int, [c_void_p, POINTER(_Config), c_void_p]),
-    "tb_stream_init": (None, [c_void_p]),
-    "tb_scratch_init": (None, [c_void_p, c_void_p, c_int32]),
-    "tb_step": (
-        ctypes.c_int,
-        [c_void_p, c_void_p, c_int32, POINTER(c_void_p), POINTER(c_int32), POINTER(c_void_p)],
-    ),
-    "tb_feed": (
-        ctypes.c_int,
-        [c_void_p, c_void_p, c_void_p, c_int32, POINTER(c_int32), c_void_p],
-    ),
-    "tb_generate": (
-        ctypes.c_int,
-        [c_void_p, c_void_p, c_int32, POINTER(c_void_p), c_int32, POINTER(c_int32)],
-    ),
-    "tb_kernels_name": (ctypes.c_char_p, []),
-    "tb_random_seed": (None, [POINTER(_Random), c_uint64]),
-    "tb_random_next": (ctypes.c_uint32, [POINTER(_Random)]),
-    "tb_sample_bytes": (c_uint64, [c_int32]),
-    "tb_sample": (
-        c_int32,
-        [c_void_p, c_int32, POINTER(_Sampling), c_void_p, POINTER(_Random), c_void_p],
-    ),
-}
-
-
-def declare(library: ctypes.CDLL) -> ctypes.CDLL:
-    """Tell ``ctypes`` what the functions of ``decode.h`` and ``sample.h`` take and give."""
-    for name, (result, arguments) in _SIGNATURES.items():
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
-    return library
 
 
 class _Memory:
@@ -123,18 +33,13 @@ class _Memory:
 
     def __init__(self, size: int) -> None:
         if not 0 < size <= 2**62:
-            raise TinybuddyError(_ERRORS[-1])
+            abi.check(abi.CODES["TB_BAD_CONFIG"])
         self._bytes = (ctypes.c_char * (size + 63))()
         self.address = (ctypes.addressof(self._bytes) + 63) // 64 * 64
 
 
-def _check(result: int) -> None:
-    if result:
-        raise TinybuddyError(_ERRORS.get(result, f"The engine failed with {result}."))
-
-
-def _sampling(config: SampleConfig) -> _Sampling:
-    return _Sampling(
+def _sampling(config: SampleConfig) -> Sampling:
+    return Sampling(
         config.repetition_penalty,
         config.temperature,
         config.top_p,
@@ -144,7 +49,7 @@ def _sampling(config: SampleConfig) -> _Sampling:
 
 
 class Decoder:
-    """A model ready to continue texts; what a `tinybuddy.backends.pytorch.Backend` is, on one core.
+    """A model ready to generate texts, on one core.
 
     Several threads may use one: they take turns.
 
@@ -180,15 +85,14 @@ class Decoder:
             library = load()
         self.config = config
         self._operations = 2 * config.parameters  # of a row; counting takes 2 us
-        self._library = declare(library)
+        self._library = library
         self._lock = threading.Lock()
-        self._shape = _Config(
-            int8=int8,
-            **{name: getattr(config, name) for name in config.__dataclass_fields__},
-        )
+        self._shape = Config.of(config, int8)
         self._packed = self._pack(weights)
         self._model = _Memory(library.tb_model_bytes(byref(self._shape)))
-        _check(library.tb_model_init(self._model.address, byref(self._shape), self._packed.address))
+        abi.check(
+            library.tb_model_init(self._model.address, byref(self._shape), self._packed.address)
+        )
         self._scratch = _Memory(library.tb_scratch_bytes(self._model.address, ROWS))
         library.tb_scratch_init(self._model.address, self._scratch.address, ROWS)
         self.kernels: str = library.tb_kernels_name().decode()
@@ -211,7 +115,7 @@ class Decoder:
             kept.append((ctypes.c_char * view.nbytes).from_buffer(data))
             pointers[place] = ctypes.addressof(kept[-1])
         packed = _Memory(self._library.tb_packed_bytes(byref(self._shape)))
-        _check(self._library.tb_pack(byref(self._shape), pointers, packed.address))
+        abi.check(self._library.tb_pack(byref(self._shape), pointers, packed.address))
         return packed
 
     def _new_stream(self) -> _Memory:
@@ -245,7 +149,7 @@ class Decoder:
         if inputs.shape != targets.shape or inputs.ndim != 2:
             raise UsageError("Inputs and targets must be two tables of the same shape.")
         if targets.size and not 0 <= targets.min() <= targets.max() < vocab:
-            raise TinybuddyError(_ERRORS[-2])
+            abi.check(abi.CODES["TB_BAD_TOKEN"])
         result = np.empty(inputs.shape, np.float32)
         logits = np.empty((ROWS, vocab), np.float32)
         for text in range(len(inputs)):
@@ -268,13 +172,13 @@ class Decoder:
 
         rows, vocab = len(memories), self.config.vocab_size
         if not rows == len(ids) <= min(ROWS, len(logits)):
-            raise TinybuddyError(_ERRORS[-4])
+            abi.check(abi.CODES["TB_TOO_MANY"])
         if logits.dtype != np.float32 or logits.shape[1:] != (vocab,):
             raise UsageError(f"Logits must be float32 (rows, {vocab}).")
         if not (logits.flags.c_contiguous and logits.flags.writeable):
             raise UsageError("Logits must be contiguous and writable.")
         if rows and not 0 <= ids.min() <= ids.max() < vocab:  # int32 would wrap around
-            raise TinybuddyError(_ERRORS[-2])
+            abi.check(abi.CODES["TB_BAD_TOKEN"])
         tokens = np.ascontiguousarray(ids, np.int32)
         streams = (c_void_p * rows)(*(memory.address for memory in memories))
         first = logits.ctypes.data
@@ -288,7 +192,7 @@ class Decoder:
                 tokens.ctypes.data_as(POINTER(c_int32)),
                 places,
             )
-        _check(result)
+        abi.check(result)
 
     def feed(self, memory: _Memory, ids: NDArray[np.int64], logits: NDArray[np.float32]) -> None:
         """Feed ids (T,) to one text; ``logits`` (V,) after the last one is written."""
@@ -299,9 +203,9 @@ class Decoder:
         if not (logits.flags.c_contiguous and logits.flags.writeable):
             raise UsageError("Logits must be contiguous and writable.")
         if len(ids) > self.config.max_position_embeddings:
-            raise TinybuddyError(_ERRORS[-3])
+            abi.check(abi.CODES["TB_FULL"])
         if not 0 <= ids.min() <= ids.max() < self.config.vocab_size:
-            raise TinybuddyError(_ERRORS[-2])
+            abi.check(abi.CODES["TB_BAD_TOKEN"])
         tokens = np.ascontiguousarray(ids, np.int32)
         with self._lock:
             result = self._library.tb_feed(
@@ -312,102 +216,81 @@ class Decoder:
                 tokens.ctypes.data_as(POINTER(c_int32)),
                 logits.ctypes.data,
             )
-        _check(result)
+        abi.check(result)
 
-    def advance(self, stories: Sequence[Story], steps: int) -> None:
-        """Go on with stories side by side: ``steps`` tokens each, or until they end.
+    def begin(
+        self, prompt: Sequence[int], count: int, sample: SampleConfig, seed: int, eos: int = -1
+    ) -> GeneratedText:
+        """Begin a text whose tokens are drawn here; see `Backend.begin`."""
+        return GeneratedText(self, prompt, count, sample, seed, eos)
 
-        A prompt takes a step for each 16 of its tokens. Stories may join and leave between calls.
-        Where a call is long, Ctrl-C ends it after the rows that are being fed.
+    def advance(self, texts: Sequence[GeneratedText], steps: int) -> None:
+        """Go on with texts side by side: ``steps`` tokens each, or until they end.
+
+        A prompt takes a step for each 16 of its tokens, and none is more than 16 steps ahead of
+        another. Texts may join and leave between calls. One whose logits are not finite ends, and
+        is `broken`. Where a call is long, Ctrl-C ends it after the rows that are being fed.
 
         Args:
-            stories: of this model, each once.
+            texts: of this model, each once.
             steps: at most; no more than 65,536 are made at a time.
 
         Raises:
-            TinybuddyError: if the numbers of a story are not finite; it has ended, and the others
-                have gone on.
+            UsageError: for texts of another model, or one given twice.
         """
-        if any(story.decoder is not self for story in stories):
-            raise UsageError("Stories of another model cannot be told here.")
-        if len({id(story) for story in stories}) < len(stories):
-            raise UsageError("A story cannot be told twice at once.")
+        if any(text.decoder is not self for text in texts):
+            raise UsageError("Texts of another model cannot be generated here.")
+        if len({id(text) for text in texts}) < len(texts):
+            raise UsageError("A text cannot be given twice at once.")
         steps = max(0, min(steps, _STEPS))
         stop = c_int32(0)
 
         def call() -> int:
             with self._lock:
-                for story in stories:
-                    story.make_room(steps)
-                pointers = (c_void_p * len(stories))(
-                    *(ctypes.addressof(story.native) for story in stories)
+                for text in texts:
+                    text.make_room(steps)
+                pointers = (c_void_p * len(texts))(
+                    *(ctypes.addressof(text.native) for text in texts)
                 )
                 result: int = self._library.tb_generate(
                     self._model.address,
                     self._scratch.address,
-                    len(stories),
+                    len(texts),
                     pointers,
                     steps,
                     byref(stop),
                 )
                 return result
 
-        rows = min(steps, PROMPT_ROWS) * len(stories)
-        _check(run_stoppable(call, stop, self._operations * rows))
-        for story in stories:
-            _check(story.native.result)
+        rows = min(steps, PROMPT_ROWS) * len(texts)
+        abi.check(run_stoppable(call, stop, self._operations * rows))
 
-    def continue_ids(
-        self,
-        prompt: Sequence[int],
-        count: int,
-        sample: SampleConfig,
-        seed: int,
-        eos: int = -1,
-    ) -> Iterator[int]:
-        """Yield up to ``count`` new ids, ending before ``eos``."""
-        for _, new in self.continue_all([prompt], count, sample, [seed], eos):
-            yield from new
 
-    def continue_all(
-        self,
-        prompts: Sequence[Sequence[int]],
-        count: int,
-        sample: SampleConfig,
-        seeds: Sequence[int],
-        eos: int = -1,
-        goes_on: Callable[[int], bool] | None = None,
-    ) -> Iterator[tuple[int, list[int]]]:
-        """Do what `tinybuddy.generation.decoding.continue_ids` does.
+class DecodingBackend:
+    """The part of a back end that generates, for what has a `Decoder`."""
 
-        The native calls grow until each takes some 20 ms, so Ctrl-C is seen at once.
-        """
-        stories = [
-            Story(self, prompt, count, sample, seed, eos)
-            for prompt, seed in zip(prompts, seeds, strict=True)
-        ]
-        told, steps = [0] * len(stories), 1
-        most = LOOK_EVERY if goes_on else _STEPS
-        going = [place for place, story in enumerate(stories) if not story.ended]
-        while going:
-            began = time.perf_counter()
-            self.advance([stories[place] for place in going], steps)
-            seconds = time.perf_counter() - began
-            steps = min(2 * steps, most) if seconds < _CALL_SECONDS / 2 else steps
-            steps = max(1, steps // 2) if seconds > _CALL_SECONDS * 2 else steps
-            for place in going:
-                if new := stories[place].new_ids(told[place]):
-                    told[place] += len(new)
-                    yield place, new
-            going = [
-                place
-                for place in going
-                if not stories[place].ended and (goes_on is None or goes_on(place))
-            ]
+    def current_decoder(self) -> Decoder:
+        """Return what generates text."""
+        raise NotImplementedError
+
+    def stream(self, texts: int = 1) -> DecoderStream:
+        """Begin one text, or several of equal length; see `Backend.stream`."""
+        return self.current_decoder().stream(texts)
+
+    def begin(
+        self, prompt: Sequence[int], count: int, sample: SampleConfig, seed: int, eos: int = -1
+    ) -> GeneratedText:
+        """Begin a text of the weights as they are now; see `Backend.begin`."""
+        return self.current_decoder().begin(prompt, count, sample, seed, eos)
+
+    def advance(self, generations: Sequence[GeneratedText], steps: int) -> None:
+        """Go on with texts, each with the weights that it began with; see `Backend.advance`."""
+        for decoder in dict.fromkeys(text.decoder for text in generations):
+            decoder.advance([text for text in generations if text.decoder is decoder], steps)
 
 
 class DecoderStream:
-    """Texts being continued side by side; meets `tinybuddy.backends.pytorch.Stream`.
+    """Texts side by side, of which the caller draws the tokens; meets the interface `Stream`.
 
     Attributes:
         decoder: the model.
@@ -439,8 +322,8 @@ class DecoderStream:
         return logits
 
 
-class Story:
-    """A text that `Decoder.advance` tells.
+class GeneratedText:
+    """A text that `Decoder.advance` generates.
 
     Attributes:
         decoder: the model.
@@ -458,9 +341,9 @@ class Story:
     ) -> None:
         vocab = decoder.config.vocab_size
         if not prompt:
-            raise UsageError("A story needs a first id, such as <bos>.")
+            raise UsageError("A text needs a first id, such as <bos>.")
         if not all(0 <= token < vocab for token in prompt):
-            raise TinybuddyError(_ERRORS[-2])
+            abi.check(abi.CODES["TB_BAD_TOKEN"])
         if len(prompt) > _MAX_INT32 - 2 * _STEPS:
             raise UsageError("The prompt is too long.")
         self.decoder = decoder
@@ -469,7 +352,7 @@ class Story:
         self._stream = decoder._new_stream()
         self._seen = (c_uint8 * vocab)() if sample.repetition_penalty != 1.0 else None
         self._ids = (c_int32 * len(prompt))(*prompt)
-        self.native = _Story(
+        self.native = abi.Sequence(
             stream=self._stream.address,
             ids=ctypes.addressof(self._ids),
             seen=ctypes.addressof(self._seen) if self._seen is not None else None,
@@ -485,6 +368,11 @@ class Story:
     def ended(self) -> bool:
         """Whether nothing follows."""
         return bool(self.native.ended)
+
+    @property
+    def broken(self) -> bool:
+        """Whether it ended because the model's logits are not finite."""
+        return bool(self.native.result)
 
     def new_ids(self, begin: int = 0) -> list[int]:
         """Return the ids after the prompt, from the ``begin``-th on."""

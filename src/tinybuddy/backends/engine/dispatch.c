@@ -1,5 +1,5 @@
 /* Which of the engine's libraries this processor runs: asked of the baseline one, which runs on
- * every processor of its kind, before a wider one is opened. */
+   every processor of its kind, before a wider one is opened. */
 #include "dispatch.h"
 
 const char *tb_processor(void) {
@@ -9,8 +9,7 @@ const char *tb_processor(void) {
     if (fma && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
         return "avx512";
-    if (fma && __builtin_cpu_supports("avx2"))
-        return "avx2";
+    if (fma && __builtin_cpu_supports("avx2")) return "avx2";
 #endif
     return "baseline";
 }

@@ -1,46 +1,44 @@
 /* Vectors are as wide as the flags of the compiler allow: build.py makes a library for each kind of
- * processor.
- *
- * A product keeps a tile of its result in registers: 8 x 48 or 12 x 32 numbers are 24 of the 32
- * registers of AVX-512, which leaves 3 for a row of b and some for broadcasts of a. For every row
- * of b it does 24 multiply-adds for 11 loads, so that the arithmetic is the limit, not the cache.
+   processor.
+
+   A product keeps a tile of its result in registers: 8 x 48 or 12 x 32 numbers are 24 of the 32
+   registers of AVX-512, which leaves 3 for a row of b and some for broadcasts of a. For every row
+   of b it does 24 multiply-adds for 11 loads, so that the arithmetic is the limit, not the cache.
  */
 #include "kernels.h"
 
 #include "vector.h"
 
-/* rows x (vecs * LANES) numbers of c; rows and vecs are constants where it is called. */
-INLINE void tile(const int rows, const int vecs, size_t k, const float *a, size_t a_row,
-                 size_t a_col, const float *b, size_t b_row, float *c, size_t c_row, int add) {
-    vec acc[16][4];
+/* rows x (vecs * TB_LANES) numbers of c; rows and vecs are constants where it is called. */
+TB_INLINE void tile(const int rows, const int vecs, size_t k, const float *a, size_t a_row,
+                    size_t a_col, const float *b, size_t b_row, float *c, size_t c_row, int add) {
+    tb_vec acc[16][4];
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
         for (int j = 0; j < vecs; j++)
-            acc[i][j] = add ? load(c + i * c_row + j * LANES) : (vec){0};
+            acc[i][j] = add ? tb_load(c + i * c_row + j * TB_LANES) : (tb_vec){0};
     for (size_t p = 0; p < k; p++) {
-        vec row[4];
+        tb_vec row[4];
 #pragma GCC unroll 4
-        for (int j = 0; j < vecs; j++)
-            row[j] = load(b + p * b_row + j * LANES);
+        for (int j = 0; j < vecs; j++) row[j] = tb_load(b + p * b_row + j * TB_LANES);
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
-            vec x = all(a[i * a_row + p * a_col]);
+            tb_vec x = tb_broadcast(a[i * a_row + p * a_col]);
 #pragma GCC unroll 4
-            for (int j = 0; j < vecs; j++)
-                acc[i][j] += x * row[j];
+            for (int j = 0; j < vecs; j++) acc[i][j] += x * row[j];
         }
     }
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
-        for (int j = 0; j < vecs; j++)
-            store(c + i * c_row + j * LANES, acc[i][j]);
+        for (int j = 0; j < vecs; j++) tb_store(c + i * c_row + j * TB_LANES, acc[i][j]);
 }
 
 /* All rows of one panel of columns: tiles of the full height, then of 4, 2 and 1. */
-INLINE void panel(const int rows, const int vecs, size_t m, size_t k, const float *a, size_t a_row,
-                  size_t a_col, const float *b, size_t b_row, float *c, size_t c_row, int add) {
+TB_INLINE void panel(const int rows, const int vecs, size_t m, size_t k, const float *a,
+                     size_t a_row, size_t a_col, const float *b, size_t b_row, float *c,
+                     size_t c_row, int add) {
     size_t i = 0;
     for (; i + (size_t)rows <= m; i += (size_t)rows)
         tile(rows, vecs, k, a + i * a_row, a_row, a_col, b, b_row, c + i * c_row, c_row, add);
@@ -54,35 +52,35 @@ INLINE void panel(const int rows, const int vecs, size_t m, size_t k, const floa
         tile(1, vecs, k, a + i * a_row, a_row, a_col, b, b_row, c + i * c_row, c_row, add);
 }
 
-enum { DEPTH = 128 }; /* rows of b at a time: 128 x 48 numbers are 24 KB, which the first cache holds */
+enum {
+    DEPTH = 128
+}; /* rows of b at a time: 128 x 48 numbers are 24 KB, which the first cache holds */
 
 /* At most HEIGHT rows. */
 static void block(size_t m, size_t n, size_t k, const float *a, size_t a_row, size_t a_col,
                   const float *b, size_t b_row, float *c, size_t c_row, int add) {
     size_t j = 0;
-#if LANES == 16
+#if TB_LANES == 16
     while (n - j >= 48 && n - j != 64) { /* 64 are better two panels of 32 than 48 and 16 */
         panel(8, 3, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
         j += 48;
     }
     for (; n - j >= 32; j += 32)
         panel(12, 2, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
-    for (; j < n; j += 16)
-        panel(16, 1, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
-#elif LANES == 8
-    for (; j < n; j += 16)
-        panel(6, 2, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
+    for (; j < n; j += 16) panel(16, 1, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
+#elif TB_LANES == 8
+    for (; j < n; j += 16) panel(6, 2, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
 #elif defined(__aarch64__)
     for (; j < n; j += 16) /* 32 registers of 4 lanes */
         panel(6, 4, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
 #else
-    for (; j < n; j += 2 * LANES) /* 16 registers of 4 lanes */
+    for (; j < n; j += 2 * TB_LANES) /* 16 registers of 4 lanes */
         panel(6, 2, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
 #endif
 }
 
 /* Rows of c at a time. A panel of c 64 rows high lies on as many pages of memory, which with those
- * of b are more than the 64 that the processor finds at once. */
+   of b are more than the 64 that the processor finds at once. */
 enum { HEIGHT = 24 };
 
 void tb_matmul(size_t m, size_t n, size_t k, const float *a, size_t a_row, size_t a_col,
@@ -101,12 +99,11 @@ void tb_norm(size_t t, size_t c, size_t stride, float eps, const float *x, const
              float *r) {
     size_t n = tb_round(c);
     for (size_t i = 0; i < t; i++, x += stride, y += stride) {
-        vec squares = {0};
-        for (size_t j = 0; j < n; j += LANES)
-            squares += load(x + j) * load(x + j);
-        r[i] = 1.0f / sqrtf(sum(squares) / (float)c + eps);
-        for (size_t j = 0; j < n; j += LANES)
-            store(y + j, load(x + j) * r[i] * load(w + j));
+        tb_vec squares = {0};
+        for (size_t j = 0; j < n; j += TB_LANES) squares += tb_load(x + j) * tb_load(x + j);
+        r[i] = 1.0f / sqrtf(tb_sum(squares) / (float)c + eps);
+        for (size_t j = 0; j < n; j += TB_LANES)
+            tb_store(y + j, tb_load(x + j) * r[i] * tb_load(w + j));
     }
 }
 
@@ -115,23 +112,24 @@ void tb_norm_back(size_t t, size_t c, size_t stride, const float *x, const float
                   const float *dy, float *dx, float *dw) {
     size_t n = tb_round(c);
     for (size_t i = 0; i < t; i++, x += stride, dy += stride, dx += stride) {
-        vec dot = {0};
-        for (size_t j = 0; j < n; j += LANES) {
-            vec dyx = load(dy + j) * load(x + j);
-            dot += dyx * load(w + j);
-            store(dw + j, load(dw + j) + dyx * r[i]);
+        tb_vec dot = {0};
+        for (size_t j = 0; j < n; j += TB_LANES) {
+            tb_vec dyx = tb_load(dy + j) * tb_load(x + j);
+            dot += dyx * tb_load(w + j);
+            tb_store(dw + j, tb_load(dw + j) + dyx * r[i]);
         }
-        float pull = r[i] * r[i] * r[i] * sum(dot) / (float)c;
-        for (size_t j = 0; j < n; j += LANES)
-            store(dx + j, load(dx + j) + load(dy + j) * load(w + j) * r[i] - load(x + j) * pull);
+        float input_gradient = r[i] * r[i] * r[i] * tb_sum(dot) / (float)c;
+        for (size_t j = 0; j < n; j += TB_LANES)
+            tb_store(dx + j, tb_load(dx + j) + tb_load(dy + j) * tb_load(w + j) * r[i] -
+                                 tb_load(x + j) * input_gradient);
     }
 }
 
 void tb_swiglu(size_t t, size_t f, const float *gu, size_t gu_row, float *h, size_t h_row) {
     for (size_t i = 0; i < t; i++, gu += gu_row, h += h_row)
-        for (size_t j = 0; j < f; j += LANES) {
-            vec gate = load(gu + j);
-            store(h + j, gate / (1.0f + vexp(-gate)) * load(gu + f + j));
+        for (size_t j = 0; j < f; j += TB_LANES) {
+            tb_vec gate = tb_load(gu + j);
+            tb_store(h + j, gate / (1.0f + tb_exp_vector(-gate)) * tb_load(gu + f + j));
         }
 }
 
@@ -139,17 +137,16 @@ void tb_swiglu(size_t t, size_t f, const float *gu, size_t gu_row, float *h, siz
 void tb_swiglu_back(size_t t, size_t f, const float *gu, size_t gu_row, const float *dh,
                     size_t dh_row, float *dgu) {
     for (size_t i = 0; i < t; i++, gu += gu_row, dgu += gu_row, dh += dh_row)
-        for (size_t j = 0; j < f; j += LANES) {
-            vec gate = load(gu + j), up = load(gu + f + j), d = load(dh + j);
-            vec s = 1.0f / (1.0f + vexp(-gate));
-            store(dgu + j, d * up * s * (1.0f + gate * (1.0f - s)));
-            store(dgu + f + j, d * gate * s);
+        for (size_t j = 0; j < f; j += TB_LANES) {
+            tb_vec gate = tb_load(gu + j), up = tb_load(gu + f + j), d = tb_load(dh + j);
+            tb_vec s = 1.0f / (1.0f + tb_exp_vector(-gate));
+            tb_store(dgu + j, d * up * s * (1.0f + gate * (1.0f - s)));
+            tb_store(dgu + f + j, d * gate * s);
         }
 }
 
-INLINE void fill(float *x, size_t from, size_t to, float value) {
-    for (size_t j = from; j < to; j++)
-        x[j] = value;
+TB_INLINE void fill(float *x, size_t from, size_t to, float value) {
+    for (size_t j = from; j < to; j++) x[j] = value;
 }
 
 void tb_causal_softmax(size_t t, size_t first, size_t n, float scale, float *s, size_t s_row,
@@ -157,21 +154,19 @@ void tb_causal_softmax(size_t t, size_t first, size_t n, float scale, float *s, 
     n = tb_round(n);
     for (size_t i = 0; i < t; i++, s += s_row) {
         size_t seen = first + i + 1, j = 0;
-        vec best = all(-INFINITY), total = {0};
-        for (; j < seen; j += LANES)
-            best = at_least(first_lanes(seen - j, load(s + j), -INFINITY), best);
-        float most = largest(best) * scale;
-        for (j = 0; j < seen; j += LANES) {
-            vec p = first_lanes(seen - j, vexp(load(s + j) * scale - most), 0.0f);
-            store(s + j, p);
+        tb_vec best = tb_broadcast(-INFINITY), total = {0};
+        for (; j < seen; j += TB_LANES)
+            best = tb_max(tb_first_lanes(seen - j, tb_load(s + j), -INFINITY), best);
+        float most = tb_largest(best) * scale;
+        for (j = 0; j < seen; j += TB_LANES) {
+            tb_vec p = tb_first_lanes(seen - j, tb_exp_vector(tb_load(s + j) * scale - most), 0.0f);
+            tb_store(s + j, p);
             total += p;
         }
-        float whole = sum(total), share = 1.0f / whole;
+        float whole = tb_sum(total), share = 1.0f / whole;
         log_sum[i] = most + logf(whole);
-        for (j = 0; j < seen; j += LANES)
-            store(s + j, load(s + j) * share);
-        for (; j < n; j += LANES)
-            store(s + j, (vec){0});
+        for (j = 0; j < seen; j += TB_LANES) tb_store(s + j, tb_load(s + j) * share);
+        for (; j < n; j += TB_LANES) tb_store(s + j, (tb_vec){0});
     }
 }
 
@@ -180,15 +175,15 @@ void tb_causal_softmax_back(size_t t, size_t first, size_t n, float scale, float
     n = tb_round(n);
     for (size_t i = 0; i < t; i++, s += s_row, dp += s_row) {
         size_t seen = first + i + 1, j = 0;
-        for (; j < seen; j += LANES) {
-            vec p = vexp(load(s + j) * scale - log_sum[i]);
-            vec ds = p * (load(dp + j) - delta[i]) * scale;
-            store(s + j, first_lanes(seen - j, p, 0.0f));
-            store(dp + j, first_lanes(seen - j, ds, 0.0f));
+        for (; j < seen; j += TB_LANES) {
+            tb_vec p = tb_exp_vector(tb_load(s + j) * scale - log_sum[i]);
+            tb_vec ds = p * (tb_load(dp + j) - delta[i]) * scale;
+            tb_store(s + j, tb_first_lanes(seen - j, p, 0.0f));
+            tb_store(dp + j, tb_first_lanes(seen - j, ds, 0.0f));
         }
-        for (; j < n; j += LANES) {
-            store(s + j, (vec){0});
-            store(dp + j, (vec){0});
+        for (; j < n; j += TB_LANES) {
+            tb_store(s + j, (tb_vec){0});
+            tb_store(dp + j, (tb_vec){0});
         }
     }
 }
@@ -199,30 +194,25 @@ void tb_cross_entropy(size_t t, size_t v, float *logits, size_t row, const int32
     for (size_t i = 0; i < t; i++, logits += row) {
         fill(logits, v, n, -INFINITY);
         float target = logits[targets[i]];
-        vec best = all(-INFINITY), total = {0};
-        for (size_t j = 0; j < n; j += LANES)
-            best = at_least(load(logits + j), best);
-        float most = largest(best);
+        tb_vec best = tb_broadcast(-INFINITY), total = {0};
+        for (size_t j = 0; j < n; j += TB_LANES) best = tb_max(tb_load(logits + j), best);
+        float most = tb_largest(best);
         size_t j = 0;
-        for (; j + 4 * LANES <= n; j += 4 * LANES)
-            total += soften(4, logits + j, most, 1.0f, logits + j);
-        for (; j < n; j += LANES)
-            total += soften(1, logits + j, most, 1.0f, logits + j);
-        float all_of_it = sum(total);
+        for (; j + 4 * TB_LANES <= n; j += 4 * TB_LANES)
+            total += tb_exp_sum(4, logits + j, most, 1.0f, logits + j);
+        for (; j < n; j += TB_LANES) total += tb_exp_sum(1, logits + j, most, 1.0f, logits + j);
+        float all_of_it = tb_sum(total);
         loss[i] = logf(all_of_it) + most - target;
-        if (scale == 0.0f)
-            continue;
+        if (scale == 0.0f) continue;
         float share = scale / all_of_it;
-        for (size_t j = 0; j < n; j += LANES)
-            store(logits + j, load(logits + j) * share);
+        for (size_t j = 0; j < n; j += TB_LANES) tb_store(logits + j, tb_load(logits + j) * share);
         logits[targets[i]] -= scale;
         fill(logits, v, n, 0.0f);
     }
 }
 
 void tb_exp(int64_t n, const float *x, float *y) {
-    for (int64_t j = 0; j < n; j += LANES)
-        store(y + j, vexp(load(x + j)));
+    for (int64_t j = 0; j < n; j += TB_LANES) tb_store(y + j, tb_exp_vector(tb_load(x + j)));
 }
 
 double tb_reduce(size_t n, size_t parts, float *const *part, size_t from, float *out) {
@@ -230,23 +220,22 @@ double tb_reduce(size_t n, size_t parts, float *const *part, size_t from, float 
     enum { SPAN = 1024 }; /* numbers summed in float32 lanes before they join in double */
     for (size_t start = from; start < from + n; start += SPAN) {
         size_t end = start + SPAN < from + n ? start + SPAN : from + n;
-        vec total = {0};
-        for (size_t j = start; j < end; j += LANES) {
-            vec g = load(part[0] + j);
-            for (size_t i = 1; i < parts; i++)
-                g += load(part[i] + j);
-            store(out + j, g);
+        tb_vec total = {0};
+        for (size_t j = start; j < end; j += TB_LANES) {
+            tb_vec g = tb_load(part[0] + j);
+            for (size_t i = 1; i < parts; i++) g += tb_load(part[i] + j);
+            tb_store(out + j, g);
             total += g * g;
         }
-        squares += (double)sum(total);
+        squares += (double)tb_sum(total);
     }
     return squares;
 }
 
-INLINE vec root(vec x) {
-#if LANES > 1
-    vec y;
-    for (int i = 0; i < LANES; i++)
+TB_INLINE tb_vec root(tb_vec x) {
+#if TB_LANES > 1
+    tb_vec y;
+    for (int i = 0; i < TB_LANES; i++)
         y[i] = sqrtf(x[i]); /* the compiler makes one instruction of it */
     return y;
 #else
@@ -254,14 +243,14 @@ INLINE vec root(vec x) {
 #endif
 }
 
-void tb_adamw(size_t n, const struct tb_adamw *o, float *w, const float *g, float *m, float *v) {
-    for (size_t j = 0; j < n; j += LANES) {
-        vec grad = load(g + j) * o->clip;
-        vec mean = load(m + j) + (grad - load(m + j)) * o->rest1;
-        vec square = load(v + j) * o->beta2 + grad * grad * o->rest2;
-        store(m + j, mean);
-        store(v + j, square);
-        vec down = root(square) / o->root_correction + o->eps;
-        store(w + j, load(w + j) * o->keep - mean * o->step_size / down);
+void tb_adamw(size_t n, const tb_adamw_settings *o, float *w, const float *g, float *m, float *v) {
+    for (size_t j = 0; j < n; j += TB_LANES) {
+        tb_vec grad = tb_load(g + j) * o->clip;
+        tb_vec mean = tb_load(m + j) + (grad - tb_load(m + j)) * o->rest1;
+        tb_vec square = tb_load(v + j) * o->beta2 + grad * grad * o->rest2;
+        tb_store(m + j, mean);
+        tb_store(v + j, square);
+        tb_vec down = root(square) / o->root_correction + o->eps;
+        tb_store(w + j, tb_load(w + j) * o->keep - mean * o->step_size / down);
     }
 }

@@ -6,19 +6,18 @@ import contextlib
 import ctypes
 import functools
 import os
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from tinybuddy.backends.engine.abi import declare
+from tinybuddy.backends.engine.build import KERNELS, SUFFIX
 from tinybuddy.errors import TinybuddyError
 
 FOLDER = Path(__file__).parent
-KERNELS = ("baseline", "avx2", "avx512")  # what build.py names libraries after, slow to fast
 # Operations that end within 0.2 s at 1.25 GFLOP/s, a sixth of what the plain kernels reach for the
 # card; another thread costs 0.05 ms.
 _LONG = 2.5e8
-_SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 
 @functools.cache
@@ -110,16 +109,15 @@ def run_stoppable(call: Callable[[], int], stop: ctypes.c_int32, operations: flo
 
 
 def _open(kernels: str) -> ctypes.CDLL:
-    path = FOLDER / f"_engine_{kernels}{_SUFFIX}"
+    path = FOLDER / f"_engine_{kernels}{SUFFIX}"
     if not path.is_file():
         raise TinybuddyError(
             "The engine was not built: reinstall tinybuddy where a C compiler is, or use "
             "--backend torch."
         )
     try:
-        library = ctypes.CDLL(str(path))
+        library = declare(ctypes.CDLL(str(path)))
         library.tb_processor.restype = ctypes.c_char_p
-        library.tb_kernels_name.restype = ctypes.c_char_p
         return library
     except (OSError, AttributeError) as error:
         raise TinybuddyError(

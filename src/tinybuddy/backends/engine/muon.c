@@ -1,6 +1,6 @@
 /* Each matrix is one task and stays on its thread. It is worked on with its longer side as rows,
- * X (n, k) with n >= k, so that the products of the iteration are the smaller ones, and so that
- * both X^T X and X B read their second factor along rows. */
+   X (n, k) with n >= k, so that the products of the iteration are the smaller ones, and so that
+   both X^T X and X B read their second factor along rows. */
 #include "muon.h"
 
 #include <math.h>
@@ -9,35 +9,34 @@
 
 enum { ROUNDS = 5 };
 
-static size_t longer(const struct tb_muon_matrix *m) {
+static size_t longer(const tb_muon_matrix *m) {
     return m->rows > m->columns ? m->rows : m->columns;
 }
 
-static size_t shorter(const struct tb_muon_matrix *m) {
+static size_t shorter(const tb_muon_matrix *m) {
     return m->rows > m->columns ? m->columns : m->rows;
 }
 
 /* Adds the rows of place from first on; real is how many of the rows and columns are no padding. */
-static void add(struct tb_muon *o, const struct tb_place *place, size_t first, size_t rows,
-                size_t columns, size_t real_rows, size_t real_columns) {
+static void add(tb_muon *o, const tb_place *place, size_t first, size_t rows, size_t columns,
+                size_t real_rows, size_t real_columns) {
     double ratio = (double)real_rows / (double)real_columns;
-    struct tb_muon_matrix m = {place->at + first * place->stride, place->stride, rows, columns,
-                               (float)sqrt(ratio > 1 ? ratio : 1)};
+    tb_muon_matrix m = {place->at + first * place->stride, place->stride, rows, columns,
+                        (float)sqrt(ratio > 1 ? ratio : 1)};
     size_t k = tb_stride(shorter(&m)), size = 2 * (longer(&m) + shorter(&m)) * k;
     o->scratch_size = size > o->scratch_size ? size : o->scratch_size;
     o->matrix[o->count++] = m;
 }
 
-int tb_muon_make(struct tb_muon *o, const struct tb_layout *l, size_t threads) {
+int tb_muon_make(tb_muon *o, const tb_layout *l, size_t threads) {
     enum { IN_A_LAYER = 7 };
-    size_t c = (size_t)l->shape.hidden, f = (size_t)l->shape.inner;
-    size_t kv = l->head * (size_t)l->shape.kv_heads;
+    size_t c = (size_t)l->config.hidden_size, f = (size_t)l->config.intermediate_size;
+    size_t kv = l->head * (size_t)l->config.num_key_value_heads;
     memset(o, 0, sizeof *o);
-    o->matrix = calloc(IN_A_LAYER * (size_t)l->shape.layers, sizeof *o->matrix);
-    if (!o->matrix)
-        return -1;
-    for (int i = 0; i < l->shape.layers; i++) {
-        const struct tb_layer_layout *y = &l->layers[i];
+    o->matrix = calloc(IN_A_LAYER * (size_t)l->config.num_hidden_layers, sizeof *o->matrix);
+    if (!o->matrix) return TB_NO_MEMORY;
+    for (int i = 0; i < l->config.num_hidden_layers; i++) {
+        const tb_layer_layout *y = &l->layers[i];
         add(o, &y->gu, 0, f, c, f, c); /* the large ones first, so that threads end together */
         add(o, &y->gu, l->inner, f, c, f, c);
         add(o, &y->down, 0, c, f, c, f);
@@ -46,28 +45,28 @@ int tb_muon_make(struct tb_muon *o, const struct tb_layout *l, size_t threads) {
         add(o, &y->qkv, l->q_width, l->kv_width, c, kv, c);
         add(o, &y->qkv, l->q_width + l->kv_width, l->kv_width, c, kv, c);
     }
-    o->scratch = calloc(threads * o->scratch_size, sizeof(float));
+    if (tb_addressable((uint64_t)threads * o->scratch_size * sizeof(float)))
+        o->scratch = calloc(threads * o->scratch_size, sizeof(float));
     if (!o->scratch) {
         tb_muon_free(o);
-        return -1;
+        return TB_NO_MEMORY;
     }
-    return 0;
+    return TB_OK;
 }
 
-void tb_muon_free(struct tb_muon *o) {
+void tb_muon_free(tb_muon *o) {
     free(o->matrix);
     free(o->scratch);
     memset(o, 0, sizeof *o);
 }
 
 /* Returns what became of X (n, k), in x or y: near X (X^T X)^(-1/2). A round makes of it
- * X (a + b A + c A^2) with A = X^T X, whose coefficients raise small singular values fastest. */
+   X (a + b A + c A^2) with A = X^T X, whose coefficients raise small singular values fastest. */
 static float *orthogonalize(size_t n, size_t k, float *x, float *y, float *gram, float *factor) {
     size_t row = tb_stride(k);
     double norm = sqrt(tb_reduce(n * row, 1, &x, 0, x)); /* of x alone, which stays as it is */
     float share = (float)(1 / (norm > 1e-7 ? norm : 1e-7));
-    for (size_t i = 0; i < n * row; i++)
-        x[i] *= share;
+    for (size_t i = 0; i < n * row; i++) x[i] *= share;
     for (int round = 0; round < ROUNDS; round++) {
         tb_matmul(k, k, n, x, 1, row, x, row, gram, row, 0);
         tb_matmul(k, k, k, gram, row, 1, gram, row, factor, row, 0);
@@ -84,10 +83,9 @@ static float *orthogonalize(size_t n, size_t k, float *x, float *y, float *gram,
     return x;
 }
 
-void tb_muon_step(const struct tb_muon *o, size_t number, size_t thread,
-                  const struct tb_muon_settings *s, const float *gradient, float *momentum,
-                  float *weights) {
-    const struct tb_muon_matrix *m = &o->matrix[number];
+void tb_muon_step(const tb_muon *o, size_t number, size_t thread, const tb_muon_settings *s,
+                  const float *gradient, float *momentum, float *weights) {
+    const tb_muon_matrix *m = &o->matrix[number];
     size_t n = longer(m), k = shorter(m), row = tb_stride(k);
     size_t down = m->rows == n ? row : 1, across = m->rows == n ? 1 : row; /* steps in x */
     float *x = o->scratch + thread * o->scratch_size, *y = x + n * row;

@@ -1,5 +1,5 @@
 /* The weights are cut into spans at fixed places, and each span's sum of squares joins the norm in
- * order, so that no number depends on which thread computed what. */
+   order, so that no number depends on which thread computed what. */
 #include "optimizer.h"
 
 #include <math.h>
@@ -8,22 +8,22 @@
 
 enum { SPAN = 16384 }; /* 64 KB of each of the buffers */
 
-static void cut(void *context, const struct tb_place *m, enum tb_kind kind) {
-    struct tb_optimizer *o = context;
+static void cut(void *context, const tb_place *m, tb_weight_kind kind) {
+    tb_optimizer *o = context;
     size_t size = m->rows * m->stride;
     for (size_t done = 0; done < size; done += SPAN) {
         if (o->span)
-            o->span[o->spans] = (struct tb_span){
-                m->at + done, size - done < SPAN ? size - done : SPAN, kind};
+            o->span[o->spans] =
+                (tb_span){m->at + done, size - done < SPAN ? size - done : SPAN, kind};
         o->spans++;
     }
 }
 
-int tb_optimizer_make(struct tb_optimizer *o, const struct tb_layout *l, struct tb_crew *crew,
-                      size_t threads, int with_muon) {
+int tb_optimizer_make(tb_optimizer *o, const tb_layout *l, tb_thread_pool *pool, size_t threads,
+                      int with_muon) {
     memset(o, 0, sizeof *o);
     o->size = l->size;
-    o->crew = crew;
+    o->pool = pool;
     o->threads = threads;
     tb_layout_visit(l, cut, o); /* counts */
     o->span = calloc(o->spans, sizeof *o->span);
@@ -34,14 +34,14 @@ int tb_optimizer_make(struct tb_optimizer *o, const struct tb_layout *l, struct 
     if (!o->span || !o->squares || !o->gradient || !o->mean || !o->square ||
         (with_muon && tb_muon_make(&o->muon, l, threads) != 0)) {
         tb_optimizer_free(o);
-        return -1;
+        return TB_NO_MEMORY;
     }
     o->spans = 0;
     tb_layout_visit(l, cut, o);
-    return 0;
+    return TB_OK;
 }
 
-void tb_optimizer_free(struct tb_optimizer *o) {
+void tb_optimizer_free(tb_optimizer *o) {
     free(o->span);
     free(o->squares);
     free(o->gradient);
@@ -51,55 +51,52 @@ void tb_optimizer_free(struct tb_optimizer *o) {
     memset(o, 0, sizeof *o);
 }
 
-struct gathering {
-    struct tb_optimizer *o;
+typedef struct gathering {
+    tb_optimizer *o;
     size_t parts;
     float *const *part;
-};
+} gathering;
 
 static void gather(void *context, size_t thread, size_t task) {
-    struct gathering *g = context;
-    struct tb_span s = g->o->span[task];
+    gathering *g = context;
+    tb_span s = g->o->span[task];
     (void)thread;
-    g->o->squares[task] =
-        tb_reduce(s.size, g->parts, g->part, s.at, g->o->gradient);
+    g->o->squares[task] = tb_reduce(s.size, g->parts, g->part, s.at, g->o->gradient);
 }
 
-double tb_optimizer_gather(struct tb_optimizer *o, size_t parts, float *const *part) {
-    struct gathering g = {o, parts, part};
+double tb_optimizer_gather(tb_optimizer *o, size_t parts, float *const *part) {
+    gathering g = {o, parts, part};
     double squares = 0;
-    tb_spread(o->crew, o->threads, o->spans, gather, &g);
-    for (size_t i = 0; i < o->spans; i++)
-        squares += o->squares[i];
+    tb_thread_pool_run(o->pool, o->threads, o->spans, gather, &g);
+    for (size_t i = 0; i < o->spans; i++) squares += o->squares[i];
     return sqrt(squares);
 }
 
-struct stepping {
-    struct tb_optimizer *o;
-    struct tb_adamw decaying, plain;
-    struct tb_muon_settings muon;
+typedef struct stepping {
+    tb_optimizer *o;
+    tb_adamw_settings decaying, plain;
+    tb_muon_settings muon;
     float *weights;
-};
+} stepping;
 
 static void step(void *context, size_t thread, size_t task) {
-    struct stepping *s = context;
-    struct tb_optimizer *o = s->o;
+    stepping *s = context;
+    tb_optimizer *o = s->o;
     if (task < o->muon.count) {
         tb_muon_step(&o->muon, task, thread, &s->muon, o->gradient, o->mean, s->weights);
         return;
     }
-    struct tb_span span = o->span[task - o->muon.count];
-    if (span.kind == TB_HIDDEN && o->muon.count)
-        return;
+    tb_span span = o->span[task - o->muon.count];
+    if (span.kind == TB_HIDDEN && o->muon.count) return;
     tb_adamw(span.size, span.kind != TB_NORM ? &s->decaying : &s->plain, s->weights + span.at,
              o->gradient + span.at, o->mean + span.at, o->square + span.at);
 }
 
-void tb_optimizer_step(struct tb_optimizer *o, const struct tb_settings *s, double norm,
+void tb_optimizer_step(tb_optimizer *o, const tb_optimizer_settings *s, double norm,
                        float *weights) {
     o->steps++;
     double clip = s->clip / (norm + 1e-6); /* as torch.nn.utils.clip_grad_norm_ */
-    struct tb_adamw plain = {
+    tb_adamw_settings plain = {
         .keep = 1.0f,
         .clip = (float)(clip < 1 ? clip : 1),
         .beta1 = (float)s->beta1,
@@ -110,13 +107,13 @@ void tb_optimizer_step(struct tb_optimizer *o, const struct tb_settings *s, doub
         .step_size = (float)(s->learning_rate / (1 - pow(s->beta1, (double)o->steps))),
         .root_correction = (float)sqrt(1 - pow(s->beta2, (double)o->steps)),
     };
-    struct tb_muon_settings muon = {
+    tb_muon_settings muon = {
         .keep = (float)(1 - s->matrix_learning_rate * s->weight_decay),
         .clip = plain.clip,
         .momentum = (float)s->momentum,
         .rate = (float)s->matrix_learning_rate,
     };
-    struct stepping all = {o, plain, plain, muon, weights};
+    stepping all = {o, plain, plain, muon, weights};
     all.decaying.keep = (float)(1 - s->learning_rate * s->weight_decay);
-    tb_spread(o->crew, o->threads, o->muon.count + o->spans, step, &all);
+    tb_thread_pool_run(o->pool, o->threads, o->muon.count + o->spans, step, &all);
 }

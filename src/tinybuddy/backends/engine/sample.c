@@ -10,8 +10,8 @@ uint32_t tb_random_next(tb_random *random) {
     uint64_t old = random->state;
     random->state = old * 6364136223846793005u + (54u << 1 | 1u); /* stream 54 */
     uint32_t shifted = (uint32_t)((old >> 18 ^ old) >> 27);
-    uint32_t turn = (uint32_t)(old >> 59);
-    return shifted >> turn | shifted << (-turn & 31);
+    uint32_t transpose = (uint32_t)(old >> 59);
+    return shifted >> transpose | shifted << (-transpose & 31);
 }
 
 void tb_random_seed(tb_random *random, uint64_t seed) {
@@ -22,39 +22,42 @@ void tb_random_seed(tb_random *random, uint64_t seed) {
 }
 
 /* A number from [0, 1). */
-static double uniform(tb_random *random) { return tb_random_next(random) / 4294967296.0; }
+static double uniform(tb_random *random) {
+    return tb_random_next(random) / 4294967296.0;
+}
 
 /* ---- temperature alone, in float ---- */
 
-enum { BLOCK = 128 }; /* weights that are summed up together; a multiple of 4 LANES */
+enum { BLOCK = 128 }; /* weights that are summed up together; a multiple of 4 TB_LANES */
 
 static float best_of(const float *x, int32_t size) {
-    vec best[4];
+    tb_vec best[4];
     int32_t i = 0;
-    for (int j = 0; j < 4; j++) best[j] = all(x[0]);
-    for (; i + 4 * LANES <= size; i += 4 * LANES)
-        for (int j = 0; j < 4; j++) best[j] = at_least(best[j], load(x + i + j * LANES));
-    float most = largest(at_least(at_least(best[0], best[1]), at_least(best[2], best[3])));
+    for (int j = 0; j < 4; j++) best[j] = tb_broadcast(x[0]);
+    for (; i + 4 * TB_LANES <= size; i += 4 * TB_LANES)
+        for (int j = 0; j < 4; j++) best[j] = tb_max(best[j], tb_load(x + i + j * TB_LANES));
+    float most = tb_largest(tb_max(tb_max(best[0], best[1]), tb_max(best[2], best[3])));
     for (; i < size; i++) most = x[i] > most ? x[i] : most;
     return most;
 }
 
-/* Weights of a block, of which `left` are there and the rest infinitely unlikely. Returns their sum;
-   weights (BLOCK) is NULL or keeps them. */
-INLINE float soften_block(const float *x, int32_t left, float best, float factor, float *weights) {
+/* Weights of a block, of which `left` are there and the rest infinitely unlikely. Returns their
+   sum; weights (BLOCK) is NULL or keeps them. */
+TB_INLINE float soften_block(const float *x, int32_t left, float best, float factor,
+                             float *weights) {
     float rest[BLOCK];
-    vec total = all(0.0f);
+    tb_vec total = tb_broadcast(0.0f);
     if (left < BLOCK) {
         for (int32_t i = 0; i < BLOCK; i++) rest[i] = i < left ? x[i] : -INFINITY;
         x = rest;
     }
-    for (int32_t i = 0; i < BLOCK; i += 4 * LANES)
-        total += soften(4, x + i, best, factor, weights ? weights + i : NULL);
-    return sum(total);
+    for (int32_t i = 0; i < BLOCK; i += 4 * TB_LANES)
+        total += tb_exp_sum(4, x + i, best, factor, weights ? weights + i : NULL);
+    return tb_sum(total);
 }
 
-/* The token that `share` of the total falls to, where floats suffice to tell; else -1. NaN makes no
-   comparison true, so it ends in -1 too.
+/* The token that `share` of the total falls to, where floats suffice to decide; else -1. NaN makes
+   no comparison true, so it ends in -1 too.
 
    A weight w is off by at most w (2e-7 + 2e-7 |ln w|), which for a vocabulary of 65,535 sums up to
    2.4e-6 of the total, and each of the additions that follow one another in a block by 6e-8 of it.
@@ -70,15 +73,16 @@ static int32_t draw_quickly(const float *logits, int32_t vocab, double temperatu
         sums[b] = soften_block(logits + b * BLOCK, vocab - b * BLOCK, best, factor, NULL);
         total += (double)sums[b];
     }
-    const double target = share * total, margin = 2 * (2.4e-6 + (BLOCK / LANES + 4) * 6e-8) * total;
+    const double target = share * total,
+                 margin = 2 * (2.4e-6 + (BLOCK / TB_LANES + 4) * 6e-8) * total;
     int32_t block = 0;
     while (block < last && running + (double)sums[block] <= target)
         running += (double)sums[block++];
     float weights[BLOCK];
     int32_t i = 0;
     soften_block(logits + block * BLOCK, vocab - block * BLOCK, best, factor, weights);
-    for (; i + LANES < BLOCK; i += LANES) { /* vectors that end before the target */
-        const double after = running + (double)sum(load(weights + i));
+    for (; i + TB_LANES < BLOCK; i += TB_LANES) { /* vectors that end before the target */
+        const double after = running + (double)tb_sum(tb_load(weights + i));
         if (after > target) break;
         running = after;
     }
@@ -213,9 +217,9 @@ static int32_t shortlist(const float *x, int32_t vocab, int32_t count, float bes
         }
     }
     int32_t id = 0;
-    for (; id + LANES <= vocab; id += LANES) {
-        for (uint32_t lanes = lanes_above(load(x + id), low); lanes; lanes &= lanes - 1)
-            ids[found++] = id + lowest_lane(lanes);
+    for (; id + TB_LANES <= vocab; id += TB_LANES) {
+        for (uint32_t lanes = tb_lanes_above(tb_load(x + id), low); lanes; lanes &= lanes - 1)
+            ids[found++] = id + tb_lowest_lane(lanes);
     }
     for (; id < vocab; id++)
         if (x[id] > low) ids[found++] = id;
@@ -224,7 +228,9 @@ static int32_t shortlist(const float *x, int32_t vocab, int32_t count, float bes
 
 /* Rounded; beyond the range of floats, its end, since infinity means that nothing can be drawn. */
 static float to_float(double x) {
-    return (float)(x > FLT_MAX && x < HUGE_VAL ? FLT_MAX : x < -FLT_MAX && x > -HUGE_VAL ? -FLT_MAX : x);
+    return (float)(x > FLT_MAX && x < HUGE_VAL     ? FLT_MAX
+                   : x < -FLT_MAX && x > -HUGE_VAL ? -FLT_MAX
+                                                   : x);
 }
 
 static double penalised(float logit, int was_seen, double penalty) {
@@ -294,8 +300,8 @@ int32_t tb_sample(const float *logits, int32_t vocab, const tb_sampling *how, co
     c.ids = (int32_t *)(c.weights + vocab);
     const int by_top_k = how->top_k > 0 && how->top_k < vocab;
     if (how->repetition_penalty == 1.0) seen = NULL;
-    if (how->temperature > 1e-30 /* its reciprocal is a float */ && !by_top_k && how->top_p >= 1.0 &&
-        how->min_p <= 0 && !seen) {
+    if (how->temperature > 1e-30 /* its reciprocal is a float */ && !by_top_k &&
+        how->top_p >= 1.0 && how->min_p <= 0 && !seen) {
         tb_random again = *random;
         const int32_t id = draw_quickly(logits, vocab, how->temperature, uniform(random), memory);
         if (id >= 0) return id;

@@ -13,7 +13,6 @@ typedef struct tb_sampling {
     double top_p;              /* 1 is off */
     double min_p;              /* 0 is off */
     int32_t top_k;             /* 0 is off */
-    int32_t unused;            /* keeps the size the same for 32 and 64 bits */
 } tb_sampling;
 
 typedef struct tb_random {

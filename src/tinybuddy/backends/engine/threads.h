@@ -5,16 +5,16 @@
 #include <stddef.h>
 
 /* Threads that wait for tasks. */
-struct tb_crew;
+typedef struct tb_thread_pool tb_thread_pool;
 
-/* A crew of `threads`, of which whoever calls is one; NULL without memory. */
-struct tb_crew *tb_crew_new(size_t threads);
-void tb_crew_free(struct tb_crew *crew);
+/* A pool of `threads`, of which whoever calls is one; NULL without memory. */
+tb_thread_pool *tb_thread_pool_new(size_t threads);
+void tb_thread_pool_free(tb_thread_pool *pool);
 
 /* Calls work(context, thread, task) once for every task below tasks, on at most threads threads of
- * the crew, of which the caller is thread 0. What a task computes must not depend on its thread:
- * that is scratch memory alone. Where no further thread could be had, fewer do the work. */
-void tb_spread(struct tb_crew *crew, size_t threads, size_t tasks,
-               void (*work)(void *context, size_t thread, size_t task), void *context);
+   the pool, of which the caller is thread 0. What a task computes must not depend on its thread:
+   that is scratch memory alone. Where no further thread could be had, fewer do the work. */
+void tb_thread_pool_run(tb_thread_pool *pool, size_t threads, size_t tasks,
+                        void (*work)(void *context, size_t thread, size_t task), void *context);
 
 #endif

@@ -1,4 +1,4 @@
-"""The engine behind the interfaces of `tinybuddy.backends.pytorch`: scoring and learning.
+"""The engine behind the interfaces of a back end: scoring and training.
 
 Everything that the C code takes for granted, sizes, types, order in memory and range of ids, is
 checked here before it is called.
@@ -7,59 +7,35 @@ checked here before it is called.
 from __future__ import annotations
 
 import _thread
-import ctypes
-import functools
 import math
 import threading
 from collections.abc import Callable, Mapping
-from ctypes import POINTER, byref, c_double, c_float, c_int, c_int32, c_int64, c_void_p
+from ctypes import POINTER, byref, c_double, c_int32, c_void_p
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinybuddy.backends.engine.decoder import Decoder
+from tinybuddy.backends.engine import abi
+from tinybuddy.backends.engine.abi import CODES, Config, OptimizerSettings
+from tinybuddy.backends.engine.decoder import Decoder, DecodingBackend
 from tinybuddy.backends.engine.library import load, run_stoppable
-from tinybuddy.backends.interface import Stopped
 from tinybuddy.config import ModelConfig, TrainConfig
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.weights import Weights, hidden_matrices, weight_shapes
 
 if TYPE_CHECKING:
-    from tinybuddy.backends.interface import Ids, State, Stream
-
-# Of train.h: return values, and the names of buffers.
-_NO_MEMORY, _STOPPED = -1, -2
-_WEIGHTS, _MEAN, _SQUARE, _GRADIENT = 0, 1, 2, 3
+    from tinybuddy.backends.interface import Ids, State
 
 
-class _Shape(ctypes.Structure):
-    _fields_ = (
-        *((name, c_int32) for name in ("vocab", "hidden", "inner", "layers", "heads", "kv_heads")),
-        ("context", c_int32),
-        ("theta", c_float),
-        ("eps", c_float),
-    )
-
-
-class _Settings(ctypes.Structure):
-    _fields_ = tuple(
-        (name, c_double)
-        for name in (
-            *("learning_rate", "beta1", "beta2", "eps", "weight_decay", "clip"),
-            *("matrix_learning_rate", "momentum"),
-        )
-    )
-
-
-class EngineScorer:
-    """A model that scores text, and continues it.
+class EngineScorer(DecodingBackend):
+    """A model that scores text, and generates it.
 
     Args:
         config: shape.
         weights: float32 arrays, as `weight_shapes` lists them.
         threads: of the processor; the numbers do not depend on it.
-        muon: whether Muon shall learn the matrices within the blocks, not AdamW.
+        muon: whether Muon shall train the matrices within the blocks, not AdamW.
 
     Raises:
         TinybuddyError: if the engine was not built, or the weights are not of this shape.
@@ -71,42 +47,27 @@ class EngineScorer:
     ) -> None:
         self.config = config
         self._shapes = weight_shapes(config)
-        self._library = _declared()
-        shape = _Shape(
-            config.vocab_size,
-            config.hidden_size,
-            config.intermediate_size,
-            config.num_hidden_layers,
-            config.num_attention_heads,
-            config.num_key_value_heads,
-            config.max_position_embeddings,
-            config.rope_theta,
-            config.rms_norm_eps,
+        self._library = load()
+        self._handle = c_void_p()
+        made = self._library.tb_trainer_new(
+            byref(Config.of(config)), threads, muon, byref(self._handle)
         )
-        self._handle: int | None = self._library.tb_trainer_new(byref(shape), threads, muon)
-        if not self._handle:
-            raise MemoryError
+        abi.check(made)
         self._lock = threading.Lock()  # one call at a time: they share memory
         self._stop, self._stopped = c_int32(0), False  # the flag of the running call; for all
-        self._put(_WEIGHTS, weights)
+        self._put(CODES["TB_WEIGHTS"], weights)
 
     def __del__(self) -> None:
-        if getattr(self, "_handle", None):
-            self._library.tb_trainer_free(self._handle)
-            self._handle = None
+        if handle := self.__dict__.pop("_handle", None):
+            self._library.tb_trainer_free(handle)
 
-    @property
-    def decoder(self) -> Decoder:
-        """What continues text with the weights as they are now."""
+    def current_decoder(self) -> Decoder:
+        """Return what generates text with the weights as they are now."""
         return Decoder(self.config, self.weights())
-
-    def stream(self, texts: int = 1) -> Stream:
-        """Begin one text, or several of equal length."""
-        return self.decoder.stream(texts)
 
     def weights(self) -> Weights:
         """Copies of the weights, under transformers' names."""
-        return self._get(_WEIGHTS)
+        return self._get(CODES["TB_WEIGHTS"])
 
     def log_likelihoods(self, inputs: Ids, targets: Ids) -> NDArray[np.float32]:
         """Natural log-probability (B, T) of each target id after the inputs up to its place."""
@@ -138,7 +99,7 @@ class EngineScorer:
         return result
 
     def stop(self) -> None:
-        """Let what learns or scores, now or later, raise `Stopped`, as far as it can be ended.
+        """Let what trains or scores, now or later, raise `Stopped`, as far as it can be ended.
 
         A signal handler may call it. A step so ended changes nothing; one that was already
         changing the weights returns.
@@ -177,12 +138,12 @@ class EngineScorer:
             raise TinybuddyError("The weights are not of this model's shape: check config.json.")
         dense = np.concatenate([arrays[name].ravel() for name in self._shapes])
         with self._lock:
-            _check(self._library.tb_trainer_put(self._handle, what, _pointer(dense)))
+            abi.check(self._library.tb_trainer_put(self._handle, what, _pointer(dense)))
 
     def _get(self, what: int) -> dict[str, NDArray[np.float32]]:
         dense = np.empty(self.config.parameters, np.float32)
         with self._lock:
-            _check(self._library.tb_trainer_get(self._handle, what, _pointer(dense)))
+            abi.check(self._library.tb_trainer_get(self._handle, what, _pointer(dense)))
         sizes = [math.prod(shape) for shape in self._shapes.values()]
         parts = np.split(dense, np.cumsum(sizes)[:-1])
         return {
@@ -215,7 +176,7 @@ class EngineScorer:
         config = self.config
         attention = config.num_hidden_layers * config.hidden_size * config.max_position_embeddings
         result = run_stoppable(call, stop, products * (config.parameters + attention))
-        _check(result)
+        abi.check(result, "TB_NOT_FINITE")
         return result
 
 
@@ -223,7 +184,7 @@ class EngineTrainer(EngineScorer):
     """The same, with clipping and AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101), or Muon.
 
     Muon (Keller Jordan 2024, kellerjordan.github.io/posts/muon) is for the matrices within the
-    blocks; AdamW learns the embedding and the norms beside it.
+    blocks; AdamW trains the embedding and the norms beside it.
 
     Args:
         config: shape.
@@ -249,7 +210,7 @@ class EngineTrainer(EngineScorer):
         learning_rate: float,
         matrix_learning_rate: float | None = None,
     ) -> tuple[float, float]:
-        """Learn from one batch (B, T).
+        """Train on one batch (B, T).
 
         A loss or gradient that is not finite changes nothing. A step that Ctrl-C ends changes
         nothing either; one that was already changing the weights returns, and Ctrl-C then comes
@@ -274,7 +235,7 @@ class EngineTrainer(EngineScorer):
         clip = train.grad_clip or math.inf
         if matrix_learning_rate is None:
             matrix_learning_rate = train.matrix_learning_rate
-        settings = _Settings(
+        settings = OptimizerSettings(
             *(learning_rate, train.beta1, train.beta2, 1e-8, train.weight_decay, clip),
             *(matrix_learning_rate, train.momentum),
         )
@@ -297,10 +258,10 @@ class EngineTrainer(EngineScorer):
 
     def gradient(self) -> Weights:
         """Gradient of the last step's loss, before clipping."""
-        return self._get(_GRADIENT)
+        return self._get(CODES["TB_GRADIENT"])
 
     def state(self) -> State:
-        """What the optimizer remembers, under torch.optim's names; empty before the first step.
+        """The optimizer's state, under torch.optim's names; empty before the first step.
 
         Of each weight AdamW's two moments and step count, or Muon's momentum.
         """
@@ -309,7 +270,7 @@ class EngineTrainer(EngineScorer):
             return {}
         count = np.array(steps, np.float32)
         state: State = {}
-        means, squares = self._get(_MEAN), self._get(_SQUARE)
+        means, squares = self._get(CODES["TB_MEAN"]), self._get(CODES["TB_SQUARE"])
         for name in self._muon:
             state[f"{name}.momentum_buffer"] = means[name]
         for name in self._adamw:
@@ -337,48 +298,19 @@ class EngineTrainer(EngineScorer):
             or not all(count >= 1 and count.is_integer() for count in counts)
         ):
             raise TinybuddyError(
-                "state.safetensors is not what the optimizer of this model remembers: delete this "
+                "state.safetensors is not the state of this model's optimizer: delete this "
                 "checkpoint and name the one before it in latest."
             )
         none = {name: np.zeros(shape, np.float32) for name, shape in self._muon.items()}
         momenta = {name: state[f"{name}.momentum_buffer"] for name in self._muon}
-        for what, key, muon in ((_MEAN, "exp_avg", momenta), (_SQUARE, "exp_avg_sq", none)):
+        for what, key, muon in (
+            (CODES["TB_MEAN"], "exp_avg", momenta),
+            (CODES["TB_SQUARE"], "exp_avg_sq", none),
+        ):
             adamw = {name: state[f"{name}.{key}"] for name in self._adamw}
             self._put(what, adamw | muon)
         self._library.tb_trainer_set_steps(self._handle, int(counts.pop()))
 
 
-@functools.cache
-def _declared() -> ctypes.CDLL:
-    """Return the library with its functions' types; a wrong one would read wild memory."""
-    library = load()
-    floats, ids, flag = POINTER(c_float), POINTER(c_int32), POINTER(c_int32)
-    for name, result, arguments in (
-        ("new", c_void_p, [POINTER(_Shape), c_int32, c_int32]),
-        ("free", None, [c_void_p]),
-        ("put", c_int, [c_void_p, c_int, floats]),
-        ("get", c_int, [c_void_p, c_int, floats]),
-        ("steps", c_int64, [c_void_p]),
-        ("set_steps", None, [c_void_p, c_int64]),
-        (
-            "step",
-            c_int,
-            [c_void_p, ids, ids, c_int64, c_int64, POINTER(_Settings), flag, POINTER(c_double)],
-        ),
-        ("score", c_int, [c_void_p, ids, ids, c_int64, c_int64, flag, floats]),
-        ("logits", c_int, [c_void_p, ids, c_int64, c_int64, flag, floats]),
-    ):
-        function = getattr(library, f"tb_trainer_{name}")
-        function.restype, function.argtypes = result, arguments
-    return library
-
-
 def _pointer(array: NDArray[Any]) -> Any:
     return array.ctypes.data_as(POINTER(np.ctypeslib.as_ctypes_type(array.dtype)))
-
-
-def _check(result: int) -> None:
-    if result == _STOPPED:
-        raise Stopped
-    if result == _NO_MEMORY:
-        raise MemoryError

@@ -12,127 +12,131 @@
 #include <string.h>
 
 #if !defined(__GNUC__) || defined(TB_SCALAR)
-#define LANES 1
+#define TB_LANES 1
 #elif defined(__AVX512F__)
-#define LANES 16
+#define TB_LANES 16
 #elif defined(__AVX2__) && defined(__FMA__)
-#define LANES 8
+#define TB_LANES 8
 #else
-#define LANES 4
+#define TB_LANES 4
 #endif
 
-#if LANES >= 8
+#if TB_LANES >= 8
 #include <immintrin.h>
 #endif
 
-#if LANES > 1
-#define INLINE static inline __attribute__((always_inline, unused))
+#if TB_LANES > 1
+#define TB_INLINE static inline __attribute__((always_inline, unused))
 /* aligned(4): loads and stores need not be aligned. */
-typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef uint32_t bits __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef float tb_vec __attribute__((vector_size(4 * TB_LANES), aligned(4), may_alias));
+typedef uint32_t tb_bits __attribute__((vector_size(4 * TB_LANES), aligned(4), may_alias));
 #else
-#define INLINE static inline
-typedef float vec;
+#define TB_INLINE static inline
+typedef float tb_vec;
 #endif
 
-INLINE vec load(const float *p) { return *(const vec *)p; }
+TB_INLINE tb_vec tb_load(const float *p) {
+    return *(const tb_vec *)p;
+}
 
-INLINE void store(float *p, vec x) { *(vec *)p = x; }
+TB_INLINE void tb_store(float *p, tb_vec x) {
+    *(tb_vec *)p = x;
+}
 
-INLINE vec all(float x) {
-#if LANES > 1
-    return x - (vec){0}; /* x - 0 is x, also for -0 and NaN, so it costs only the broadcast */
+TB_INLINE tb_vec tb_broadcast(float x) {
+#if TB_LANES > 1
+    return x - (tb_vec){0}; /* x - 0 is x, also for -0 and NaN, so it costs only the broadcast */
 #else
     return x;
 #endif
 }
 
 /* The larger of both; x where x is NaN. */
-INLINE vec at_least(vec low, vec x) {
-#if LANES == 16
-    return (vec)_mm512_max_ps((__m512)low, (__m512)x); /* one instruction instead of three */
-#elif LANES == 8
-    return (vec)_mm256_max_ps((__m256)low, (__m256)x);
-#elif LANES > 1
-    bits below = (bits)(x < low);
-    return (vec)((below & (bits)low) | (~below & (bits)x));
+TB_INLINE tb_vec tb_max(tb_vec low, tb_vec x) {
+#if TB_LANES == 16
+    return (tb_vec)_mm512_max_ps((__m512)low, (__m512)x); /* one instruction instead of three */
+#elif TB_LANES == 8
+    return (tb_vec)_mm256_max_ps((__m256)low, (__m256)x);
+#elif TB_LANES > 1
+    tb_bits below = (tb_bits)(x < low);
+    return (tb_vec)((below & (tb_bits)low) | (~below & (tb_bits)x));
 #else
     return x < low ? low : x;
 #endif
 }
 
 /* The smaller of both; x where x is NaN. */
-INLINE vec at_most(vec high, vec x) {
-#if LANES == 16
-    return (vec)_mm512_min_ps((__m512)high, (__m512)x);
-#elif LANES == 8
-    return (vec)_mm256_min_ps((__m256)high, (__m256)x);
-#elif LANES > 1
-    bits above = (bits)(x > high);
-    return (vec)((above & (bits)high) | (~above & (bits)x));
+TB_INLINE tb_vec tb_min(tb_vec high, tb_vec x) {
+#if TB_LANES == 16
+    return (tb_vec)_mm512_min_ps((__m512)high, (__m512)x);
+#elif TB_LANES == 8
+    return (tb_vec)_mm256_min_ps((__m256)high, (__m256)x);
+#elif TB_LANES > 1
+    tb_bits above = (tb_bits)(x > high);
+    return (tb_vec)((above & (tb_bits)high) | (~above & (tb_bits)x));
 #else
     return x > high ? high : x;
 #endif
 }
 
 /* x in the lanes below count, value from there on. */
-INLINE vec first_lanes(size_t count, vec x, float value) {
-    if (count >= LANES) return x;
-#if LANES > 1
-    bits lane;
-    for (uint32_t i = 0; i < LANES; i++) lane[i] = i;
-    bits inside = (bits)(lane < (uint32_t)count);
-    return (vec)((inside & (bits)x) | (~inside & (bits)all(value)));
+TB_INLINE tb_vec tb_first_lanes(size_t count, tb_vec x, float value) {
+    if (count >= TB_LANES) return x;
+#if TB_LANES > 1
+    tb_bits lane;
+    for (uint32_t i = 0; i < TB_LANES; i++) lane[i] = i;
+    tb_bits inside = (tb_bits)(lane < (uint32_t)count);
+    return (tb_vec)((inside & (tb_bits)x) | (~inside & (tb_bits)tb_broadcast(value)));
 #else
-    return all(value);
+    return tb_broadcast(value);
 #endif
 }
 
 /* Stores the lanes below count. */
-INLINE void store_first(size_t count, float *p, vec x) {
-#if LANES == 16
+TB_INLINE void tb_store_first(size_t count, float *p, tb_vec x) {
+#if TB_LANES == 16
     _mm512_mask_storeu_ps(p, (__mmask16)(count >= 16 ? 0xffff : (1 << count) - 1), (__m512)x);
-#elif LANES > 1
-    for (size_t i = 0; i < LANES && i < count; i++) p[i] = x[i];
+#elif TB_LANES > 1
+    for (size_t i = 0; i < TB_LANES && i < count; i++) p[i] = x[i];
 #else
     if (count) *p = x;
 #endif
 }
 
 /* Small whole numbers as floats. */
-INLINE vec load_int8(const int8_t *p) {
-#if LANES == 16
-    return (vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
-#elif LANES == 8
-    return (vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
-#elif LANES > 1
-    return (vec){(float)p[0], (float)p[1], (float)p[2], (float)p[3]};
+TB_INLINE tb_vec tb_load_int8(const int8_t *p) {
+#if TB_LANES == 16
+    return (tb_vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
+#elif TB_LANES == 8
+    return (tb_vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+#elif TB_LANES > 1
+    return (tb_vec){(float)p[0], (float)p[1], (float)p[2], (float)p[3]};
 #else
     return (float)*p;
 #endif
 }
 
 /* Across lanes by halves: one after the other, each addition would wait for the one before it. */
-INLINE float sum(vec x) {
-#if LANES == 16
+TB_INLINE float tb_sum(tb_vec x) {
+#if TB_LANES == 16
     return _mm512_reduce_add_ps((__m512)x);
 #else
-    float lanes[LANES];
+    float lanes[TB_LANES];
     memcpy(lanes, &x, sizeof x);
-    for (int half = LANES / 2; half; half /= 2)
+    for (int half = TB_LANES / 2; half; half /= 2)
         for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
     return lanes[0];
 #endif
 }
 
 /* The largest lane; what it is among NaN is not said. */
-INLINE float largest(vec x) {
-#if LANES == 16
+TB_INLINE float tb_largest(tb_vec x) {
+#if TB_LANES == 16
     return _mm512_reduce_max_ps((__m512)x);
 #else
-    float lanes[LANES];
+    float lanes[TB_LANES];
     memcpy(lanes, &x, sizeof x);
-    for (int half = LANES / 2; half; half /= 2)
+    for (int half = TB_LANES / 2; half; half /= 2)
         for (int i = 0; i < half; i++)
             lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
     return lanes[0];
@@ -140,14 +144,15 @@ INLINE float largest(vec x) {
 }
 
 /* Bit i is 1 where lane i of x is above least. */
-INLINE uint32_t lanes_above(vec x, float least) {
-#if LANES == 16
-    return _mm512_cmp_ps_mask((__m512)x, (__m512)all(least), _CMP_GT_OQ);
-#elif LANES == 8
-    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps((__m256)x, (__m256)all(least), _CMP_GT_OQ));
-#elif LANES > 1
+TB_INLINE uint32_t tb_lanes_above(tb_vec x, float least) {
+#if TB_LANES == 16
+    return _mm512_cmp_ps_mask((__m512)x, (__m512)tb_broadcast(least), _CMP_GT_OQ);
+#elif TB_LANES == 8
+    return (uint32_t)_mm256_movemask_ps(
+        _mm256_cmp_ps((__m256)x, (__m256)tb_broadcast(least), _CMP_GT_OQ));
+#elif TB_LANES > 1
     uint32_t above = 0;
-    for (int i = 0; i < LANES; i++) above |= (uint32_t)(x[i] > least) << i;
+    for (int i = 0; i < TB_LANES; i++) above |= (uint32_t)(x[i] > least) << i;
     return above;
 #else
     return x > least;
@@ -155,8 +160,8 @@ INLINE uint32_t lanes_above(vec x, float least) {
 }
 
 /* The place of the lowest 1 among the lanes' bits, of which there is one. */
-INLINE int32_t lowest_lane(uint32_t lanes) {
-#if LANES > 1
+TB_INLINE int32_t tb_lowest_lane(uint32_t lanes) {
+#if TB_LANES > 1
     return __builtin_ctz(lanes);
 #else
     (void)lanes;
@@ -168,11 +173,12 @@ INLINE int32_t lowest_lane(uint32_t lanes) {
    step waits 4 cycles for the one before it: 4 together take 0.8 of the time of one by one.
 
    The relative error is below 2e-7 between -87 and 88 (tests/engine measures it); what lies outside
-   counts as -87.3 or 88.3. NaN comes through. e^x = 2^k e^r, k the nearest whole number to x / ln 2,
-   r in two pieces so that it stays exact; the polynomial is that of Cephes (Moshier, expf). */
-INLINE void vexps(const int n, vec *x) {
-    vec shifted[8], r[8], p[8];
-    for (int i = 0; i < n; i++) x[i] = at_most(all(88.3f), at_least(all(-87.3f), x[i]));
+   counts as -87.3 or 88.3. NaN comes through. e^x = 2^k e^r, k the nearest whole number to x / ln
+   2, r in two pieces so that it stays exact; the polynomial is that of Cephes (Moshier, expf). */
+TB_INLINE void tb_exp_vectors(const int n, tb_vec *x) {
+    tb_vec shifted[8], r[8], p[8];
+    for (int i = 0; i < n; i++)
+        x[i] = tb_min(tb_broadcast(88.3f), tb_max(tb_broadcast(-87.3f), x[i]));
     for (int i = 0; i < n; i++) shifted[i] = x[i] * 1.44269504f + 12582912.0f; /* 1.5 * 2^23 + k */
     for (int i = 0; i < n; i++) p[i] = shifted[i] - 12582912.0f;
     for (int i = 0; i < n; i++) r[i] = x[i] - p[i] * 0.693359375f;
@@ -183,9 +189,10 @@ INLINE void vexps(const int n, vec *x) {
     for (int i = 0; i < n; i++) p[i] = p[i] * r[i] + 1.6666665459e-1f;
     for (int i = 0; i < n; i++) p[i] = p[i] * r[i] + 5.0000001201e-1f;
     for (int i = 0; i < n; i++) p[i] = p[i] * (r[i] * r[i]) + (r[i] + 1.0f);
-    for (int i = 0; i < n; i++) { /* 2^k is put together from its exponent, the lowest bits of shifted */
-#if LANES > 1
-        x[i] = p[i] * (vec)(((bits)shifted[i] << 23) + 0x3f800000u);
+    for (int i = 0; i < n;
+         i++) { /* 2^k is put together from its exponent, the lowest bits of shifted */
+#if TB_LANES > 1
+        x[i] = p[i] * (tb_vec)(((tb_bits)shifted[i] << 23) + 0x3f800000u);
 #else
         uint32_t power;
         memcpy(&power, &shifted[i], sizeof power);
@@ -196,18 +203,19 @@ INLINE void vexps(const int n, vec *x) {
     }
 }
 
-INLINE vec vexp(vec x) {
-    vexps(1, &x);
+TB_INLINE tb_vec tb_exp_vector(tb_vec x) {
+    tb_exp_vectors(1, &x);
     return x;
 }
 
-/* The sum, lane by lane, of n vectors of e^((x - best) * factor), which y keeps unless it is NULL. */
-INLINE vec soften(const int n, const float *x, float best, float factor, float *y) {
-    vec e[8], total = all(0.0f);
-    for (int i = 0; i < n; i++) e[i] = (load(x + i * LANES) - best) * factor;
-    vexps(n, e);
+/* The sum, lane by lane, of n vectors of e^((x - best) * factor), which y keeps unless it is NULL.
+ */
+TB_INLINE tb_vec tb_exp_sum(const int n, const float *x, float best, float factor, float *y) {
+    tb_vec e[8], total = tb_broadcast(0.0f);
+    for (int i = 0; i < n; i++) e[i] = (tb_load(x + i * TB_LANES) - best) * factor;
+    tb_exp_vectors(n, e);
     for (int i = 0; i < n; i++) {
-        if (y) store(y + i * LANES, e[i]);
+        if (y) tb_store(y + i * TB_LANES, e[i]);
         total += e[i];
     }
     return total;

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from tinybuddy.evaluation.subject import Subject
-from tinybuddy.formats.hub import TOKENIZER_HASH
-from tinybuddy.formats.references import find_model
+from tinybuddy.evaluation.evaluated import EvaluatedModel
+from tinybuddy.formats.references import Kind, find
 from tinybuddy.generation.model import Model, load
 
 
-def open_subject(model: str | Path | Model, threads: int = 1, backend: str = "engine") -> Subject:
+def open_evaluated(
+    model: str | Path | Model, threads: int = 1, backend: str = "engine"
+) -> EvaluatedModel:
     """Open a model as the scorecard takes it.
 
     Args:
@@ -24,26 +24,16 @@ def open_subject(model: str | Path | Model, threads: int = 1, backend: str = "en
         TinybuddyError: if there is no such model, it is damaged, or it has no tokenizer.
     """
     if isinstance(model, Model):
-        return _own(model, str(model.path) if model.path != Path() else "model")
-    path = Path(model) if Path(model).suffix == ".bin" else find_model(model)
-    if path.is_dir() and not _is_own(path):
+        return _own(model, str(model.path or "model"))
+    kind, path = find(model)
+    if kind is Kind.TRANSFORMERS:
         from tinybuddy.evaluation.adapters.transformers import open_transformers
 
         return open_transformers(path)
     return _own(load(model, threads, backend), str(model))
 
 
-def _own(model: Model, name: str) -> Subject:
+def _own(model: Model, name: str) -> EvaluatedModel:
     config = model.config
     context, count = config.max_position_embeddings, config.parameters
-    path = model.path if model.path != Path() else None
-    return Subject(name, model.backend, model.tokenizer, context, count, path)
-
-
-def _is_own(folder: Path) -> bool:
-    """Whether this package wrote the directory; what others wrote is opened as they open it."""
-    try:
-        values = json.loads((folder / "config.json").read_bytes())
-    except (ValueError, RecursionError):
-        return True  # which says what is wrong with it
-    return isinstance(values, dict) and TOKENIZER_HASH in values
+    return EvaluatedModel(name, model.backend, model.tokenizer, context, count, model.path)

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
-from itertools import chain, groupby
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinybuddy.config import SampleConfig
-from tinybuddy.errors import TinybuddyError
-from tinybuddy.evaluation.subject import Subject
+from tinybuddy.errors import TinybuddyError, require
+from tinybuddy.evaluation.evaluated import EvaluatedModel
 from tinybuddy.generation.decoding import continue_ids
-from tinybuddy.scoring import BATCH_TOKENS, LOST_BYTE_BITS, log_likelihoods
+from tinybuddy.generation.text import until
+from tinybuddy.scoring import LOST_BYTE_BITS, batched, log_likelihoods
 
 LOST_BYTE_NATS = LOST_BYTE_BITS * float(np.log(2))
 MAX_NEW_TOKENS = 256  # as the harness has it where a task says nothing
 
 
-def harness_model(subject: Subject) -> Any:
+def harness_model(evaluated: EvaluatedModel) -> Any:
     """Return an ``lm_eval.api.model.LM`` that answers for a subject.
 
     >>> import lm_eval  # doctest: +SKIP
@@ -34,16 +34,15 @@ def harness_model(subject: Subject) -> Any:
     Raises:
         TinybuddyError: if lm-eval is not installed.
     """
-    if find_spec("lm_eval") is None:
-        raise TinybuddyError("This needs lm-eval: pip install 'tinybuddy[harness]'.")
+    require("lm-eval", "lm_eval", "harness")
     from lm_eval.api.model import LM
 
     adaptor: type[_Requests] = type("TinybuddyModel", (_Requests, LM), {})
-    return adaptor(subject)
+    return adaptor(evaluated)
 
 
 class _Window(NamedTuple):
-    """Ids of one forward pass; those from ``first`` on are foreseen."""
+    """Ids of one forward pass; those from ``first`` on are predicted."""
 
     request: int
     ids: Sequence[int]
@@ -53,9 +52,9 @@ class _Window(NamedTuple):
 class _Requests:
     """What ``lm_eval.api.model.LM`` asks of a model; requests hold their arguments in ``args``."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, evaluated: EvaluatedModel) -> None:
         super().__init__()
-        self.subject = subject
+        self.evaluated = evaluated
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
         """Log-probability in nats of each continuation, and whether greedy decoding gives it.
@@ -74,18 +73,14 @@ class _Requests:
             windows += self._windows(number, ids, first)
             nats[number] -= LOST_BYTE_NATS * lost
             greedy[number] = not lost
-        windows.sort(key=_shape)
-        for given, group in groupby(windows, key=_first):
-            same = list(group)
-            rows = max(1, BATCH_TOKENS // len(same[-1].ids))
-            for start in range(0, len(same), rows):
-                self._foresee(given, same[start : start + rows], nats, greedy)
+        for batch in batched(windows, _first, _length):
+            self._predict(batch[0].first, batch, nats, greedy)
         return list(zip(nats.tolist(), greedy.tolist(), strict=True))
 
     def loglikelihood_rolling(self, requests: Sequence[Any]) -> list[float]:
         """Log-probability in nats of each text ``(text,)``, from the beginning of a story.
 
-        A longer text than the context is cut as the harness does it, so that figures are
+        A longer text than the context is cut as the harness does it, so that values are
         comparable: into windows that share one token, the last one as long as the others. (Our own
         scoring gives half a window of context, and so fewer bits.)
 
@@ -98,7 +93,7 @@ class _Requests:
             ids, _, lost = self._encode("", *request.args)
             windows += self._windows(number, ids, 1)
             nats[number] -= LOST_BYTE_NATS * lost
-        backend, context = self.subject.backend, self.subject.context
+        backend, context = self.evaluated.backend, self.evaluated.context
         whole = log_likelihoods(backend, context, [window.ids for window in windows])
         given = log_likelihoods(
             backend, context, [window.ids[: window.first] for window in windows]
@@ -128,7 +123,7 @@ class _Requests:
         in the harness's own models. The continuation begins where the ids of the context alone end,
         or where they first differ, so that a token across the boundary is not forgotten.
         """
-        codec = self.subject.tokenizer
+        codec = self.evaluated.tokenizer
         start = context.rstrip()
         text = context + continuation
         alone, ids = codec.encode(start), codec.encode(text)
@@ -139,14 +134,14 @@ class _Requests:
 
     def _windows(self, request: int, ids: Sequence[int], first: int) -> Iterator[_Window]:
         """Cover ``ids[first:]``, each window as long as it may be: ``context`` predictions."""
-        context = self.subject.context
+        context = self.evaluated.context
         for start in range(first, len(ids), context):
             end = min(start + context, len(ids))
             a = max(0, end - context - 1)
             yield _Window(request, ids[a:end], start - a)
 
-    def _foresee(self, given: int, windows: Sequence[_Window], nats: Any, greedy: Any) -> None:
-        """Add what each window foresees to its request; all have ``given`` ids of context.
+    def _predict(self, given: int, windows: Sequence[_Window], nats: Any, greedy: Any) -> None:
+        """Add what each window predicts to its request; all have ``given`` ids of context.
 
         The shorter ones are filled behind their end, which a causal model does not see.
         """
@@ -154,7 +149,7 @@ class _Requests:
         ids = np.array(
             [[*window.ids, *[window.ids[0]] * (longest - len(window.ids))] for window in windows]
         )
-        stream, new = self.subject.backend.stream(len(windows)), ids[:, :given]
+        stream, new = self.evaluated.backend.stream(len(windows)), ids[:, :given]
         for place in range(given, longest):
             logits = self._finite(stream.feed(new))
             log_p = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
@@ -165,35 +160,33 @@ class _Requests:
                     greedy[window.request] &= log_p[row].argmax() == new[row, 0]
 
     def _continue(self, seed: int, context: str, settings: dict[str, Any]) -> str:
-        until = settings.get("until") or []
-        stops = [stop for stop in ([until] if isinstance(until, str) else until) if stop]
-        told = ""
-        for piece in self.subject.tokenizer.decode_stream(self._new_ids(seed, context, settings)):
-            told += piece
-            if ends := [at for stop in stops if (at := told.find(stop)) >= 0]:
-                return told[: min(ends)]
-        return told
+        named = settings.get("until") or []
+        stops = [named] if isinstance(named, str) else named
+        pieces = self.evaluated.tokenizer.decode_stream(self._new_ids(seed, context, settings))
+        return "".join(until(pieces, stops))
 
     def _new_ids(self, seed: int, prompt: str, settings: dict[str, Any]) -> Iterator[int]:
         """Ids after a prompt."""
-        subject = self.subject
+        evaluated = self.evaluated
         temperature = settings.get("temperature", 0.0) if settings.get("do_sample", True) else 0.0
         drawn = {"temperature": float(temperature), "top_k": 0}
         named = settings.keys() & SampleConfig.__dataclass_fields__.keys() - {"temperature"}
         config = SampleConfig.from_mapping(drawn | {name: settings[name] for name in named})
-        ids = [subject.tokenizer.bos, *subject.tokenizer.encode(prompt)]
-        count, eos = int(settings.get("max_gen_toks", MAX_NEW_TOKENS)), subject.tokenizer.eos
-        told = continue_ids(subject.backend, subject.context, [ids], count, config, [seed], eos)
-        return chain.from_iterable(new for _, new in told)
+        ids = [evaluated.tokenizer.bos, *evaluated.tokenizer.encode(prompt)]
+        count, eos = int(settings.get("max_gen_toks", MAX_NEW_TOKENS)), evaluated.tokenizer.eos
+        texts = continue_ids(evaluated.backend, [ids], count, config, [seed], eos)
+        return chain.from_iterable(new for _, new in texts)
 
     def _finite(self, logits: Any) -> Any:
         if not np.isfinite(logits).all():
-            raise TinybuddyError(f"The logits of {self.subject.name} are not finite: it is broken.")
+            raise TinybuddyError(
+                f"The logits of {self.evaluated.name} are not finite: it is broken."
+            )
         return logits.astype(np.float64)
 
 
-def _shape(window: _Window) -> tuple[int, int]:
-    return window.first, len(window.ids)
+def _length(window: _Window) -> int:
+    return len(window.ids)
 
 
 def _first(window: _Window) -> int:

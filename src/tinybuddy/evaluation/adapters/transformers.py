@@ -7,7 +7,6 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ from numpy.typing import NDArray
 
 from tinybuddy.backends import check_device
 from tinybuddy.backends.interface import Ids, Stream
-from tinybuddy.errors import TinybuddyError
-from tinybuddy.evaluation.subject import Subject
+from tinybuddy.backends.lockstep import LockstepBackend
+from tinybuddy.errors import TinybuddyError, require
+from tinybuddy.evaluation.evaluated import EvaluatedModel
 from tinybuddy.tokenizer import check_unicode
 
 MAX_CONTEXT = 4096  # tokens that scoring puts into one batch
@@ -27,7 +27,7 @@ DEFAULT_CONTEXT = 1024  # GPT-2's, where none is named, as by models without pos
 MAX_LOGITS = 2**26
 
 
-def open_transformers(path: Path) -> Subject:
+def open_transformers(path: Path) -> EvaluatedModel:
     """Open a directory that holds a causal language model and its tokenizer.
 
     Nothing is downloaded, and no code that came with the model is run: weights must be safetensors,
@@ -41,8 +41,7 @@ def open_transformers(path: Path) -> Subject:
             of that kind.
     """
     check_device()
-    if find_spec("transformers") is None:
-        raise TinybuddyError("This needs transformers: pip install 'tinybuddy[transformers]'.")
+    require("transformers", "transformers", "transformers")
     if not (path / "config.json").is_file():
         raise TinybuddyError(f"There is no model in {path}: it has no config.json.")
     if not any(path.glob("*.safetensors")):
@@ -62,7 +61,7 @@ def open_transformers(path: Path) -> Subject:
             **local,
             use_safetensors=True,
             attn_implementation="eager",  # config.json could name another one to be downloaded
-            ignore_mismatched_sizes=True,  # told below, instead of through the log
+            ignore_mismatched_sizes=True,  # said below, instead of through the log
             output_loading_info=True,
         )
         # Those would be random numbers.
@@ -73,9 +72,9 @@ def open_transformers(path: Path) -> Subject:
             )
         tokenizer = AutoTokenizer.from_pretrained(path, **local)
         context = _context(model, tokenizer)
-        codec, backend = _Codec(tokenizer, model, path), _Backend(model)
+        codec, backend = _Codec(tokenizer, model, path), _Backend(model, context)
         _check_causal(backend, codec, context, path)
-    return Subject(
+    return EvaluatedModel(
         name=path.resolve().name,
         backend=backend,
         tokenizer=codec,
@@ -85,11 +84,11 @@ def open_transformers(path: Path) -> Subject:
     )
 
 
-class _Backend:
+class _Backend(LockstepBackend):
     """A model of transformers behind the interface of `tinybuddy.backends.pytorch.Backend`."""
 
-    def __init__(self, model: Any) -> None:
-        self._model = model.float().eval()
+    def __init__(self, model: Any, context: int) -> None:
+        self._model, self.context = model.float().eval(), context
 
     def stream(self, texts: int = 1) -> Stream:
         """Begin one text, or several of equal length."""
@@ -197,15 +196,15 @@ class _Codec:
         The pieces joined are ``decode(ids)``; a piece is empty while a character is unfinished.
         """
         seen: list[int] = []
-        text, told = "", 0
+        text, shown = "", 0
         for id in ids:
             seen.append(id)
             text = self.decode(seen)
             finished = len(text.rstrip("\ufffd"))
-            yield text[told:finished]
-            told = max(told, finished)
-        if told < len(text):
-            yield text[told:]
+            yield text[shown:finished]
+            shown = max(shown, finished)
+        if shown < len(text):
+            yield text[shown:]
 
     def lost_bytes(self, text: str, ids: Sequence[int]) -> int:
         """UTF-8 bytes of ``text`` that the text of ``ids`` has not, in whatever order."""
@@ -221,8 +220,8 @@ class _Codec:
         return [int(id) for id in ids]
 
     def _text(self, ids: Iterable[int]) -> str:
-        told = [id for id in ids if id not in self._silent]
-        text: str = self._tokenizer.decode(told, clean_up_tokenization_spaces=False)
+        spoken = [id for id in ids if id not in self._silent]
+        text: str = self._tokenizer.decode(spoken, clean_up_tokenization_spaces=False)
         return text
 
 
@@ -254,7 +253,7 @@ def _check_causal(backend: _Backend, codec: _Codec, context: int, path: Path) ->
     one, other = backend.log_likelihoods(inputs, np.full_like(inputs, word))[:, :half]
     if not np.allclose(one, other, rtol=0, atol=1e-4, equal_nan=True):
         raise TinybuddyError(
-            f"The model in {path} sees the words that it is to foresee: it is not a causal "
+            f"The model in {path} sees the words that it is to predict: it is not a causal "
             "language model."
         )
 

@@ -13,17 +13,17 @@ from tinybuddy.corpus.statistics import words
 from tinybuddy.disk import read_text
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.evaluation.bootstrap import Share
-from tinybuddy.evaluation.metrics.minimal_pairs import Pair
-from tinybuddy.evaluation.subject import Subject
+from tinybuddy.evaluation.evaluated import EvaluatedModel
+from tinybuddy.evaluation.pairs import Pair
 
 MAX_FILE_BYTES = 16_000_000  # those of BLiMP, of 1000 pairs each, have less than 1 MB
 
 
-def blimp(subject: Subject, folder: Path, known: Collection[str]) -> dict[str, Share]:
-    """Share of pairs whose better sentence the model finds likelier; a tie counts one half.
+def blimp(evaluated: EvaluatedModel, folder: Path, known: Collection[str]) -> dict[str, Share]:
+    """Share of pairs whose better sentence the model finds more probable; a tie counts one half.
 
     Args:
-        subject: the model.
+        evaluated: the model.
         folder: the user's copy: a ``.jsonl`` file for each paradigm, of objects with the texts
             ``sentence_good`` and ``sentence_bad``.
         known: words in lower case; a pair with another word is left out.
@@ -46,7 +46,7 @@ def blimp(subject: Subject, folder: Path, known: Collection[str]) -> dict[str, S
         ]
         for path in files
     }
-    return {name: Share.of(subject.prefers(pairs)) for name, pairs in found.items() if pairs}
+    return {name: Share.of(evaluated.prefers(pairs)) for name, pairs in found.items() if pairs}
 
 
 def _pairs(path: Path) -> Iterator[Pair]:

@@ -1,4 +1,4 @@
-"""What a speaker of English must reach, figure by figure.
+"""What a speaker of English must reach, value by value.
 
 **Frozen.** The bounds were set with human stories, llama2.c's stories260K and the controls alone,
 before any model of this project took the scorecard, and do not move to suit one. In the reasons, H
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class Bound(NamedTuple):
-    """A figure passes if the unfavourable end of its interval keeps this."""
+    """A value passes if the unfavourable end of its interval keeps this."""
 
     value: float
     least: bool = True  # at least, or at most

@@ -14,52 +14,54 @@ from itertools import pairwise
 import numpy as np
 
 from tinybuddy.evaluation.bootstrap import Share, joined
-from tinybuddy.evaluation.metrics.metric import Figure, Gauge
-from tinybuddy.evaluation.metrics.minimal_pairs import Pair
+from tinybuddy.evaluation.evaluated import EvaluatedModel
+from tinybuddy.evaluation.metrics.metric import Metric, MetricValue
+from tinybuddy.evaluation.pairs import Pair
 from tinybuddy.evaluation.shuffle import Draw, drawer, shuffled
 from tinybuddy.evaluation.stories import Story, sentences
-from tinybuddy.evaluation.subject import Subject
 
 PAIRS = 200  # of each kind
 BEFORE = 3  # sentences before the one that is asked for; four are about 240 characters
 ORDERED = 5  # sentences put in order; the first stays, since everything else follows from it
-SHUFFLES = 10  # of each story told, so that its figure does not hang on one
+SHUFFLES = 10  # of each story, so that its value does not hang on one
 
 _NAME = re.compile(r"(?<=[a-z,] )[A-Z][a-z]+\b")
 
 
-def gauge_coherence(
-    subject: Subject | None,
+def measure_coherence(
+    evaluated: EvaluatedModel | None,
     validation: Sequence[str],
     stories: Sequence[Story],
-    judge: Subject | None,
+    judge: EvaluatedModel | None,
     human: float | None,
-) -> Gauge:
-    """Share of pairs preferred, and how often the judge prefers told stories to shuffled ones."""
+) -> Metric:
+    """Share of pairs preferred, and how often the judge prefers stories to shuffled ones."""
     if not judge:
-        return Gauge("coherence", [], lacks="human stories: give them by --data")
-    figures, details, lacks = [], {}, ""
+        return Metric("coherence", [], lacks="human stories: give them by --data")
+    values, details, lacks = [], {}, ""
     asked = {name: pairs for name, pairs in coherence_pairs(validation).items() if pairs}
-    if subject and asked:
-        shares = {name: Share.of(subject.prefers(pairs)) for name, pairs in asked.items()}
-        figures.append(Figure("coherence.pairs", joined(list(shares.values()))))
+    if evaluated and asked:
+        shares = {name: Share.of(evaluated.prefers(pairs)) for name, pairs in asked.items()}
+        values.append(MetricValue("coherence.pairs", joined(list(shares.values()))))
         details = {name: share.value for name, share in shares.items()}
-    elif subject:
+    elif evaluated:
         lacks = f"human stories of more than {ORDERED} sentences"
-    figures.append(Figure("coherence.sentence_order", _sentence_order(stories, judge), human))
-    return Gauge("coherence", figures, lacks, details)
+    values.append(MetricValue("coherence.sentence_order", _sentence_order(stories, judge), human))
+    return Metric("coherence", values, lacks, details)
 
 
 def coherence_pairs(stories: Sequence[str]) -> dict[str, list[Pair]]:
     """Pairs by kind, up to 200 each: next sentence, order of sentences, name of the hero."""
-    told = [found for story in stories if len(found := sentences(story)) > ORDERED]
+    texts = [found for story in stories if len(found := sentences(story)) > ORDERED]
     draw = drawer("coherence")
-    following = [_exchange(a[:BEFORE], a[BEFORE], b[:BEFORE], b[BEFORE]) for a, b in pairwise(told)]
+    following = [
+        _exchange(a[:BEFORE], a[BEFORE], b[:BEFORE], b[BEFORE]) for a, b in pairwise(texts)
+    ]
     ordered = [
         Pair((" ".join(s[:ORDERED]),), (" ".join([s[0], *shuffled(s[1:ORDERED], draw)]),))
-        for s in told
+        for s in texts
     ]
-    named = [hero for story in told if (hero := _hero(story))]
+    named = [hero for story in texts if (hero := _hero(story))]
     heroes = [_rename(a, b) for a, b in pairwise(named) if a[1] != b[1]]
     kinds = {"next_sentence": following, "order": ordered, "hero": heroes}
     return {name: pairs[:PAIRS] for name, pairs in kinds.items()}
@@ -86,22 +88,22 @@ def _rename(a: tuple[str, str], b: tuple[str, str]) -> Pair:
     return Pair((a[0] + a[1], b[0] + b[1]), (a[0] + b[1], b[0] + a[1]))
 
 
-def _sentence_order(stories: Sequence[Story], judge: Subject) -> Share:
-    """Over stories: how often the judge prefers the told order of its sentences to a shuffled one.
+def _sentence_order(stories: Sequence[Story], judge: EvaluatedModel) -> Share:
+    """Over stories: how often the judge prefers the order of its sentences to a shuffled one.
 
     The first sentence stays, and the last, since a cut may have taken what followed it.
     """
     draw = drawer("sentence order")
     pairs, sizes = [], []
     for story in stories:
-        told = sentences(story.whole)
-        long = len(told) > 3  # two sentences at least to exchange
+        texts = sentences(story.whole)
+        long = len(texts) > 3  # two sentences at least to exchange
         sizes.append(SHUFFLES if long else 0)
-        pairs += [_reordered(told, draw) for _ in range(sizes[-1])]
+        pairs += [_reordered(texts, draw) for _ in range(sizes[-1])]
     right = np.split(judge.prefers(pairs), np.cumsum(sizes)[:-1])
     return Share.of([part.sum() for part in right], sizes)
 
 
-def _reordered(told: list[str], draw: Draw) -> Pair:
-    first, *inner, last = told
-    return Pair((" ".join(told),), (" ".join([first, *shuffled(inner, draw), last]),))
+def _reordered(texts: list[str], draw: Draw) -> Pair:
+    first, *inner, last = texts
+    return Pair((" ".join(texts),), (" ".join([first, *shuffled(inner, draw), last]),))

@@ -1,4 +1,4 @@
-"""Grammar: it prefers right sentences to wrong ones of the same words, and tells such sentences.
+"""Grammar: it prefers right sentences to wrong ones of the same words, and writes such sentences.
 
 Minimal pairs follow BLiMP (Warstadt et al. 2020, arXiv 1912.00582); see `minimal_pairs`.
 """
@@ -10,37 +10,41 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinybuddy.evaluation.bootstrap import Share
-from tinybuddy.evaluation.metrics.metric import Figure, Gauge
-from tinybuddy.evaluation.metrics.minimal_pairs import Pair, minimal_pairs
+from tinybuddy.evaluation.evaluated import EvaluatedModel
+from tinybuddy.evaluation.metrics.metric import Metric, MetricValue
+from tinybuddy.evaluation.metrics.minimal_pairs import minimal_pairs
+from tinybuddy.evaluation.pairs import Pair
 from tinybuddy.evaluation.shuffle import drawer, shuffled_words
 from tinybuddy.evaluation.stories import Story, sentences
-from tinybuddy.evaluation.subject import Subject
 
 LEAST_WORDS = 5  # the inner words of a shorter sentence have hardly another order
 
 
-def gauge_grammar(
-    subject: Subject | None, stories: Sequence[Story], judge: Subject | None, human: float | None
-) -> Gauge:
-    """Share of minimal pairs preferred, and of told sentences that the judge prefers to shuffled.
+def measure_grammar(
+    evaluated: EvaluatedModel | None,
+    stories: Sequence[Story],
+    judge: EvaluatedModel | None,
+    human: float | None,
+) -> Metric:
+    """Share of minimal pairs preferred, and of its sentences that the judge prefers to shuffled.
 
-    Without a ``subject`` there are no probabilities, and without a ``judge`` no second figure.
+    Without a model there are no probabilities, and without a ``judge`` no second value.
     """
-    figures, details = [], {}
-    if subject:
+    values, details = [], {}
+    if evaluated:
         paradigms = minimal_pairs()
-        right = subject.prefers([pair for pairs in paradigms.values() for pair in pairs])
-        figures.append(Figure("grammar.pairs", Share.of(right)))
+        right = evaluated.prefers([pair for pairs in paradigms.values() for pair in pairs])
+        values.append(MetricValue("grammar.pairs", Share.of(right)))
         sizes = [len(pairs) for pairs in paradigms.values()]
         parts = np.split(right, np.cumsum(sizes)[:-1])
         details = {name: float(p.mean()) for name, p in zip(paradigms, parts, strict=True)}
     if judge:
-        figures.append(Figure("grammar.word_order", _word_order(stories, judge), human))
+        values.append(MetricValue("grammar.word_order", _word_order(stories, judge), human))
     lacks = "" if judge else "human stories for its judge: give them by --data"
-    return Gauge("grammar", figures, lacks, details)
+    return Metric("grammar", values, lacks, details)
 
 
-def _word_order(stories: Sequence[Story], judge: Subject) -> Share:
+def _word_order(stories: Sequence[Story], judge: EvaluatedModel) -> Share:
     """Over stories: sentences that the judge prefers to their own words shuffled."""
     draw = drawer("word order")
     pairs, sizes = [], []

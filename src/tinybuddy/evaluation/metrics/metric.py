@@ -1,4 +1,4 @@
-"""A gauge: one or more figures, each with its interval, its human value and its bound."""
+"""A metric: one or more values, each with its interval, its human value and its bound."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tinybuddy.evaluation.metrics.bounds import BOUNDS
 
 
 @dataclass(frozen=True, eq=False)
-class Figure:
+class MetricValue:
     """One measured value.
 
     Attributes:
-        name: ``gauge.figure``, as `BOUNDS` has it where it is judged.
+        name: ``metric.value``, as `BOUNDS` has it where it is judged.
         share: the measurement.
         human: the same of human stories, where there is one.
         bound: what it is judged by, where that is itself measured; otherwise `BOUNDS` has it, or
-            the figure is only reported.
+            the value is only reported.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Figure:
 
     @property
     def limit(self) -> float | None:
-        """The bound in units of the figure itself; None where it is of human stories not there."""
+        """The bound in units of the value itself; None where it is of human stories not there."""
         rule = BOUNDS.get(self.name)
         if rule is None:
             return None
@@ -63,35 +63,35 @@ class Figure:
 
 
 @dataclass(frozen=True, eq=False)
-class Gauge:
-    """What one gauge found.
+class Metric:
+    """What one metric found.
 
     Attributes:
-        name: of the gauge.
-        figures: the measured values; empty where it was not run.
+        name: of the metric.
+        values: the measured values; empty where it was not run.
         lacks: what it, or a part of it, needs to run; empty if all of it ran.
         details: further values for the report.
     """
 
     name: str
-    figures: list[Figure]
+    values: list[MetricValue]
     lacks: str = ""
     details: dict[str, Any] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool | None:
-        """False if a figure fails, None if that is not known or not judged, True otherwise."""
-        verdicts = [figure.passed for figure in self.figures if figure.name in BOUNDS]
+        """False if a value fails, None if that is not known or not judged, True otherwise."""
+        verdicts = [measured.passed for measured in self.values if measured.name in BOUNDS]
         if False in verdicts:
             return False
         return True if verdicts and all(verdicts) and not self.lacks else None
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        figures = {f.name.partition(".")[2]: f.to_mapping() for f in self.figures}
+        values = {f.name.partition(".")[2]: f.to_mapping() for f in self.values}
         return {
             "passed": self.passed,
             "lacks": self.lacks,
-            "figures": figures,
+            "figures": values,
             "details": self.details,
         }

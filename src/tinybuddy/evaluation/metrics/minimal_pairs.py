@@ -1,7 +1,7 @@
 """Minimal pairs: does a model prefer good English to bad English of nearly the same words?
 
 The method is that of BLiMP (Warstadt et al. 2020, arXiv 1912.00582): two texts differ in one place,
-one of them is good English, and a model is right when it finds that one likelier.
+one of them is good English, and a model is right when it finds that one more probable.
 
 **Mirroring**, which is ours: pairs come in couples, and what is right in one of a couple is wrong
 in the other, at the same place and with the same spelling.
@@ -9,8 +9,9 @@ in the other, at the same place and with the same spelling.
     The dog (was) happy.     rather than     The dog (were) happy.
     The dogs (were) happy.   rather than     The dogs (was) happy.
 
-So a model that merely finds "was" commoner than "were", or short texts likelier than long ones,
-is right once a couple: a score above one half comes from the words around that place alone.
+So a model that merely finds "was" commoner than "were", or short texts more probable than
+long ones, is right once a couple: a score above one half comes from the words around that place
+alone.
 
 The texts are in `minimal_pairs.toml`, written for this project. In a template of it
 
@@ -30,26 +31,14 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from itertools import product
-from typing import NamedTuple
+
+from tinybuddy.evaluation.pairs import Pair
 
 COUPLES = 100  # in each paradigm
 
 _SLOT = re.compile(r"\{(\w+)\}")
 _MEMBER = re.compile(r"\(([^()|]*)\|([^()|]*)\)")
 _PLACE = re.compile(r"<([^<>|]*)\|([^<>|]*)>")
-
-
-class Pair(NamedTuple):
-    """Texts that a speaker of English prefers to others of the same words.
-
-    Attributes:
-        good: the better texts; a model is right when it gives all of them together more
-            log-likelihood than all of ``bad``. A tie counts one half.
-        bad: the worse ones.
-    """
-
-    good: tuple[str, ...]
-    bad: tuple[str, ...]
 
 
 def minimal_pairs() -> dict[str, list[Pair]]:

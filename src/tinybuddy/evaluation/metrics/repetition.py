@@ -1,4 +1,4 @@
-"""Repetition: the share of rows of four words that a story has told before."""
+"""Repetition: the share of the 4-grams of a story that stood in it before."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from tinybuddy.corpus.statistics import gram_hashes, words
 from tinybuddy.evaluation.bootstrap import Share
-from tinybuddy.evaluation.metrics.metric import Figure, Gauge
+from tinybuddy.evaluation.metrics.metric import Metric, MetricValue
 from tinybuddy.evaluation.stories import Story
 
 
-def gauge_repetition(stories: Sequence[Story], human: float | None) -> Gauge:
-    """Share of the rows of four words within a story that stood in it before."""
+def measure_repetition(stories: Sequence[Story], human: float | None) -> Metric:
+    """Share of the 4-grams within a story that stood in it before."""
     rows = [gram_hashes(words(story.text)) for story in stories]
     share = Share.of([len(row) - len({*row}) for row in rows], [len(row) for row in rows])
-    return Gauge("repetition", [Figure("repetition.rows", share, human)])
+    return Metric("repetition", [MetricValue("repetition.rows", share, human)])

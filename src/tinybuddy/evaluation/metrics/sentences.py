@@ -9,16 +9,16 @@ import numpy as np
 
 from tinybuddy.corpus.statistics import words
 from tinybuddy.evaluation.bootstrap import Share
-from tinybuddy.evaluation.metrics.metric import Figure, Gauge
+from tinybuddy.evaluation.metrics.metric import Metric, MetricValue
 from tinybuddy.evaluation.stories import Story, sentences
 
 _SHAPE = re.compile(r"[\"'“‘]*[A-Z0-9].*[.!?][\"'”’]*", re.DOTALL)  # noqa: RUF001
 PARAGRAPH = re.compile(r"\n\s*\n|\n")
 
 
-def gauge_sentences(
+def measure_sentences(
     stories: Sequence[Story], lengths: tuple[float, float], human: float | None
-) -> Gauge:
+) -> Metric:
     """Share of sentences that are whole, of the story with its prompt.
 
     A sentence is whole if it begins with a capital letter, ends with ``. ! ?`` (quotation marks
@@ -36,7 +36,7 @@ def gauge_sentences(
             verdicts += found
         good.append(sum(verdicts))
         total.append(max(1, len(verdicts)))
-    return Gauge("sentences", [Figure("sentences.whole", Share.of(good, total), human)])
+    return Metric("sentences", [MetricValue("sentences.whole", Share.of(good, total), human)])
 
 
 def human_lengths(stories: Sequence[Story]) -> tuple[float, float]:

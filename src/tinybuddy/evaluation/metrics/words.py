@@ -1,4 +1,4 @@
-"""Words: the share of the words told that are English ones."""
+"""Words: the share of the generated words that are English ones."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Collection, Sequence
 
 from tinybuddy.corpus.statistics import words
 from tinybuddy.evaluation.bootstrap import Share
-from tinybuddy.evaluation.metrics.metric import Figure, Gauge
+from tinybuddy.evaluation.metrics.metric import Metric, MetricValue
 from tinybuddy.evaluation.stories import Story
 
 
-def gauge_words(stories: Sequence[Story], known: Collection[str], human: float | None) -> Gauge:
+def measure_words(stories: Sequence[Story], known: Collection[str], human: float | None) -> Metric:
     """Share of words that are ``known``: of the training text, or of the list of English words.
 
     The details name all others, the most frequent first.
@@ -20,4 +20,4 @@ def gauge_words(stories: Sequence[Story], known: Collection[str], human: float |
     share = Share.of([sum(w in known for w in s) for s in found], [len(s) for s in found])
     unknown = Counter(word for story in found for word in story if word not in known)
     details = {"unknown": [word for word, _ in unknown.most_common()]}
-    return Gauge("words", [Figure("words.english", share, human)], details=details)
+    return Metric("words", [MetricValue("words.english", share, human)], details=details)

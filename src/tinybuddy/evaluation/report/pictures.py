@@ -1,4 +1,4 @@
-"""The pictures of the report in SVG: a figure on its scale, and bars.
+"""The pictures of the report in SVG: a value on its scale, and bars.
 
 Places across a picture are percentages, so that its writing keeps its size on a narrow screen.
 """
@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 
-from tinybuddy.evaluation.metrics.metric import Figure
+from tinybuddy.evaluation.metrics.metric import MetricValue
 from tinybuddy.evaluation.report.wording import LABELS, bound_of, span, written
 
-# The worst and the best value on the scale of each figure: better is always further right.
+# The worst and the best value on the scale of each value: better is always further right.
 AXES = {
     "bits_per_byte.validation": (2.4, 0.8),
     "words.english": (0.85, 1.0),
@@ -53,7 +53,7 @@ def clean(text: object) -> str:
 
 
 def axis_of(name: str, shown: Iterable[float | None]) -> tuple[float, float]:
-    """The scale of a figure, longer where what must be ``shown`` needs it."""
+    """The scale of a value, longer where what must be ``shown`` needs it."""
     worst, best = AXES[name]
     way = 1 if best > worst else -1
     values = [way * v for v in shown if v is not None and math.isfinite(v)]
@@ -61,29 +61,29 @@ def axis_of(name: str, shown: Iterable[float | None]) -> tuple[float, float]:
 
 
 def strip(
-    figure: Figure,
+    measured: MetricValue,
     axis: tuple[float, float],
     human: float | None,
     plain: float | None,
     controls: Mapping[str, float],
 ) -> str:
-    """Draw a figure on its scale.
+    """Draw a value on its scale.
 
     Args:
-        figure: the value with its interval, and what it must keep.
+        measured: the value with its interval, and what it must keep.
         axis: the worst and the best value.
         human: what human stories get.
         plain: what the model gets where it is sampled plainly.
         controls: what each control gets.
     """
-    name, passed = figure.name, figure.passed
-    low, high = figure.share.interval()
-    value = f"{written(name, figure.value)}, 95% interval {span(name, low, high)}"
+    name, passed = measured.name, measured.passed
+    low, high = measured.share.interval()
+    value = f"{written(name, measured.value)}, 95% interval {span(name, low, high)}"
     shapes = [
         f'<line class="track" x1="{_EDGE}%" x2="{100 - _EDGE}%" y1="{_LINE}" y2="{_LINE}"/>',
         _writing(_EDGE, 72, written(name, axis[0])),
         _writing(100 - _EDGE, 72, written(name, axis[1])),
-        *(_bound(figure, _place(axis, figure.limit)) if figure.limit is not None else ()),
+        *(_bound(measured, _place(axis, measured.limit)) if measured.limit is not None else ()),
         *_controls(name, axis, controls),
     ]
     if human is not None:
@@ -97,9 +97,9 @@ def strip(
             f'<line class="whisker" x1="{a:.2f}%" x2="{b:.2f}%" y1="{_LINE}" y2="{_LINE}"/>'
         )
         shapes += (m for end in (low, high) for m in _mark(axis, end, _LINE, "whisker", _CAP))
-    shapes += _mark(axis, figure.value, _LINE, LOOKS[passed], _DOT[passed], value)
+    shapes += _mark(axis, measured.value, _LINE, LOOKS[passed], _DOT[passed], value)
     verdict = {True: ": pass", False: ": fail", None: ""}[passed]
-    aloud = f"{LABELS[name]} {value}; must be {bound_of(figure) or 'nothing'}{verdict}"
+    aloud = f"{LABELS[name]} {value}; must be {bound_of(measured) or 'nothing'}{verdict}"
     aloud += f"; human {written(name, human)}"
     return f'<svg class="strip" role="img" aria-label="{clean(aloud)}">{"".join(shapes)}</svg>'
 
@@ -128,11 +128,11 @@ def _writing(at: float, y: int, text: str) -> str:
     return f'<text x="{at:.2f}%" y="{y}" text-anchor="{anchor}">{text}</text>'
 
 
-def _bound(figure: Figure, at: float) -> Iterator[str]:
+def _bound(measured: MetricValue, at: float) -> Iterator[str]:
     width = 100 - _EDGE - at
     yield f'<rect class="ok" x="{at:.2f}%" y="{_LINE - 12}" width="{width:.2f}%" height="24"/>'
     yield f'<line class="bound" x1="{at:.2f}%" x2="{at:.2f}%" y1="{_LINE - 14}" y2="{_LINE + 14}"/>'
-    yield _writing(at, 11, bound_of(figure))
+    yield _writing(at, 11, bound_of(measured))
 
 
 def _controls(name: str, axis: tuple[float, float], controls: Mapping[str, float]) -> Iterator[str]:

@@ -17,7 +17,7 @@ class Record:
         claim: what its makers say of it.
         speaks_english: the verdict; None if it is open.
         bits_per_byte: of the validation stories, where they were scored.
-        fails: figures that fail.
+        fails: values that fail.
         measured_by: the command that measured it.
     """
 

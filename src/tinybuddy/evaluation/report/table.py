@@ -71,25 +71,25 @@ def _table(title: str, *columns: str) -> Table:
 
 def _scorecard(card: Scorecard) -> Table:
     table = _table(card.name, "", "value", "95 % interval", "plain", "human", "must be", "")
-    plain = {f.name: f for gauge in card.plain.values() for f in gauge.figures}
-    for gauge in card.gauges.values():
-        for figure in gauge.figures:
-            name, sampled = figure.name, plain.get(figure.name)
+    plain = {f.name: f for metric in card.plain.values() for f in metric.values}
+    for metric in card.metrics.values():
+        for measured in metric.values:
+            name, sampled = measured.name, plain.get(measured.name)
             table.add_row(
                 LABELS[name],
-                written(name, figure.value),
-                interval_of(figure),
+                written(name, measured.value),
+                interval_of(measured),
                 written(name, sampled.value if sampled else None),
-                written(name, figure.human),
-                bound_of(figure),
-                Text(MARKS[figure.passed], style=STYLES[figure.passed]),
+                written(name, measured.human),
+                bound_of(measured),
+                Text(MARKS[measured.passed], style=STYLES[measured.passed]),
             )
     return table
 
 
 def _beside(card: Scorecard) -> Iterator[Text]:
     """The Kneser-Ney models beside a model, the paradigms, and what was not run."""
-    details = card.gauges["bits_per_byte"].details if "bits_per_byte" in card.gauges else {}
+    details = card.metrics["bits_per_byte"].details if "bits_per_byte" in card.metrics else {}
     for kind, rival in details.get("kneser_ney", {}).items():
         yield Text(
             f"Kneser-Ney, {kind.replace('_', ' ')}: {rival['bits_per_byte']:.3f} bits per byte "
@@ -97,13 +97,13 @@ def _beside(card: Scorecard) -> Iterator[Text]:
             style="dim",
         )
     for name in ("grammar", "coherence"):
-        if parts := card.gauges[name].details:
-            told = ", ".join(f"{part.replace('_', ' ')} {v:.0%}" for part, v in parts.items())
-            yield Text(f"{name}: {told}", style="dim")
-    for gauge in card.gauges.values():
-        if gauge.lacks:
-            whole = "not wholly run: it" if gauge.figures else "not run: it"
-            yield Text(f"{gauge.name} was {whole} needs {gauge.lacks}.", style="yellow")
+        if parts := card.metrics[name].details:
+            texts = ", ".join(f"{part.replace('_', ' ')} {v:.0%}" for part, v in parts.items())
+            yield Text(f"{name}: {texts}", style="dim")
+    for metric in card.metrics.values():
+        if metric.lacks:
+            whole = "not wholly run: it" if metric.values else "not run: it"
+            yield Text(f"{metric.name} was {whole} needs {metric.lacks}.", style="yellow")
     for reason in uncompared_of(card):
         yield Text(f"{reason}.", style="yellow")
 
@@ -124,7 +124,7 @@ def _others(cards: Sequence[Scorecard]) -> Table:
     table.columns[2].justify = "left"
     table.columns[2].no_wrap = False
     for card in cards:
-        failed = [LABELS[f.name] for f in card.figures().values() if f.passed is False]
+        failed = [LABELS[f.name] for f in card.values().values() if f.passed is False]
         verdict = Text(VERDICTS[card.speaks_english], style=STYLES[card.speaks_english])
         table.add_row(card.name, verdict, ", ".join(failed) or "nothing that a text can fail")
     return table

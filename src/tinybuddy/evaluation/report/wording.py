@@ -1,11 +1,11 @@
-"""How figures are named and written, in the terminal and in the report."""
+"""How values are named and written, in the terminal and in the report."""
 
 from __future__ import annotations
 
 import math
 
 from tinybuddy.evaluation.metrics.bounds import BOUNDS
-from tinybuddy.evaluation.metrics.metric import Figure
+from tinybuddy.evaluation.metrics.metric import MetricValue
 from tinybuddy.evaluation.scorecard import Scorecard
 
 VERDICTS = {True: "YES", False: "NO", None: "OPEN"}
@@ -18,7 +18,7 @@ LABELS = {  # at most 25 characters, so that the table fits 80 columns
     "grammar.word_order": "own sentences in order",
     "coherence.pairs": "what follows preferred",
     "coherence.sentence_order": "own stories in order",
-    "repetition.rows": "rows of 4 words repeated",
+    "repetition.rows": "4-grams repeated",
     "variety.own_rows": "rows in no other story",
     "variety.distinct_words": "different words in 1,000",
     "originality.new_rows": "rows not in training",
@@ -29,7 +29,7 @@ LABELS = {  # at most 25 characters, so that the table fits 80 columns
 
 
 def written(name: str, value: float | None) -> str:
-    """A value in the unit of its figure; a dash for none."""
+    """A value in the unit of its value; a dash for none."""
     if value is None or math.isnan(value):
         return "-"
     match name:
@@ -42,17 +42,17 @@ def written(name: str, value: float | None) -> str:
     return f"{value:.1%}"
 
 
-def bound_of(figure: Figure) -> str:
-    """What the figure must reach, as words."""
-    if figure.limit is None:
+def bound_of(measured: MetricValue) -> str:
+    """What the value must reach, as words."""
+    if measured.limit is None:
         return ""
-    sign = "≥" if BOUNDS[figure.name].least else "≤"
-    return f"{sign} {written(figure.name, figure.limit)}"
+    sign = "≥" if BOUNDS[measured.name].least else "≤"
+    return f"{sign} {written(measured.name, measured.limit)}"
 
 
-def interval_of(figure: Figure) -> str:
+def interval_of(measured: MetricValue) -> str:
     """Its 95 % interval."""
-    return span(figure.name, *figure.share.interval())
+    return span(measured.name, *measured.share.interval())
 
 
 def span(name: str, low: float, high: float) -> str:
@@ -67,25 +67,27 @@ def verdict_of(card: Scorecard) -> str:
 
 
 def reasons_of(card: Scorecard) -> list[str]:
-    """Why: the figures that fail, or else what could not be measured; none for a yes."""
+    """Why: the values that fail, or else what could not be measured; none for a yes."""
     if card.is_silent:
-        return ["it tells next to nothing: most of its stories have fewer than four words"]
-    failed = [f for f in card.figures().values() if f.passed is False]
+        return ["it writes next to nothing: most of its stories have fewer than four words"]
+    failed = [f for f in card.values().values() if f.passed is False]
     if failed:
         return [
-            f"{LABELS[f.name]}: nothing that it told could be measured"
+            f"{LABELS[f.name]}: nothing that it generated could be measured"
             if math.isnan(f.value)
             else f"{LABELS[f.name]} {interval_of(f)}, must be {bound_of(f)}"
             for f in failed
         ]
-    lacks = [f"{gauge.name} needs {gauge.lacks}" for gauge in card.gauges.values() if gauge.lacks]
+    lacks = [
+        f"{metric.name} needs {metric.lacks}" for metric in card.metrics.values() if metric.lacks
+    ]
     return lacks + uncompared_of(card)
 
 
 def uncompared_of(card: Scorecard) -> list[str]:
-    """The figures that would be judged, had human stories given them a bound."""
+    """The values that would be judged, had human stories given them a bound."""
     return [
         f"{LABELS[f.name]} cannot be compared: there are too few human stories of its kind"
-        for f in card.figures().values()
+        for f in card.values().values()
         if f.name in BOUNDS and f.limit is None
     ]

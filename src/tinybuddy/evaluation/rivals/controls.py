@@ -1,4 +1,4 @@
-"""Sources that do not speak English, each made to be caught by one figure.
+"""Sources that do not speak English, each made to be caught by one value.
 
 A scorecard that passes one of them measures nothing.
 """
@@ -10,19 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinybuddy.evaluation.evidence import Evidence
-from tinybuddy.evaluation.metrics.bits_per_byte import CONTEXT, Rivals
-from tinybuddy.evaluation.rivals.kneser_ney import KneserNey, Level, count, estimate
-from tinybuddy.evaluation.scorecard import (
-    Progress,
-    Scorecard,
-    Standard,
-    score_model,
-    score_text,
-)
+from tinybuddy.evaluation.evaluated import EvaluatedModel
+from tinybuddy.evaluation.rivals.kneser_ney import CONTEXT, KneserNey, Level, count, estimate
+from tinybuddy.evaluation.rivals.ngrams import Rivals
 from tinybuddy.evaluation.shuffle import drawer, shuffled, shuffled_words
 from tinybuddy.evaluation.stories import Story, human_story, sentences
-from tinybuddy.evaluation.subject import Subject
 from tinybuddy.tokenizer import Codec, encode_story, train_tokenizer
 
 CHAIN_ORDER = 3
@@ -49,53 +41,39 @@ class Control(NamedTuple):
     """A source that is a model, or stories."""
 
     name: str
-    source: Subject | Sequence[Story]
+    source: EvaluatedModel | Sequence[Story]
 
 
-def open_controls(evidence: Evidence, rivals: Rivals) -> Iterator[Control]:
-    """Yield all controls, made of the training and human stories; models use the rivals' tokens."""
+def open_controls(
+    train: Sequence[str], human: Sequence[Story], rivals: Rivals
+) -> Iterator[Control]:
+    """Yield all controls, made of training and human stories; models use the rivals' tokens."""
     tokens, levels = rivals.tokenizer, rivals.levels
     word = next(iter(tokens.encode(" a")[-1:]), tokens.vocab_size - 1)
     yield _model("uniform tokens", flat(tokens.vocab_size), tokens)
     yield _model("one token, always", flat(tokens.vocab_size, word), tokens)
     yield _model("unigram", estimate(levels[:1]), tokens)
-    yield _character_chain(evidence.train)
+    yield _character_chain(train)
     yield _model("2-gram", estimate(levels[:2]), tokens)
     draw = drawer("controls")
 
     def changed(name: str, change: Callable[[list[str]], list[str]]) -> Control:
         stories = [
-            Story("", " ".join(change(sentences(story.whole))), story.cut)
-            for story in evidence.more_human
+            Story("", " ".join(change(sentences(story.whole))), story.cut) for story in human
         ]
         return Control(name, stories)
 
-    yield changed("human, words shuffled", lambda told: [shuffled_words(s, draw) for s in told])
+    yield changed("human, words shuffled", lambda texts: [shuffled_words(s, draw) for s in texts])
     yield changed(
         "human, sentences shuffled",
-        lambda told: [*told[:1], *shuffled(told[1:-1], draw), *told[1:][-1:]],
+        lambda texts: [*texts[:1], *shuffled(texts[1:-1], draw), *texts[1:][-1:]],
     )
-    yield changed("one sentence, repeated", lambda told: [told[1 % len(told)]] * 8)
-    number = len(evidence.more_human)
-    yield Control("one human story, always", [evidence.more_human[0]] * number)
-    copied = [human_story(story) for story in evidence.train[:number]]
+    yield changed("one sentence, repeated", lambda texts: [texts[1 % len(texts)]] * 8)
+    number = len(human)
+    yield Control("one human story, always", [human[0]] * number)
+    copied = [human_story(story) for story in train[:number]]
     yield Control("training stories, copied", copied)
     yield _model("5-gram, unlimited", estimate(levels), tokens)
-
-
-def score_controls(
-    evidence: Evidence, standard: Standard, rivals: Rivals, on_progress: Progress
-) -> dict[str, Scorecard]:
-    """Measure human stories and all controls, by name."""
-    cards = {"human": score_text("human", evidence.more_human, standard)}
-    for name, source in open_controls(evidence, rivals):
-        on_progress(f"control: {name}", 0, 0)
-        if isinstance(source, Subject):
-            own = rivals if source.tokenizer is rivals.tokenizer else None
-            cards[name] = score_model(source, standard, own, on_progress, plainly=False)
-        else:
-            cards[name] = score_text(name, source, standard)
-    return cards
 
 
 def _character_chain(train: Sequence[str]) -> Control:
@@ -105,7 +83,7 @@ def _character_chain(train: Sequence[str]) -> Control:
 
 
 def _model(name: str, model: KneserNey, codec: Codec) -> Control:
-    return Control(name, Subject(name, model, codec, CONTEXT, model.stored))
+    return Control(name, EvaluatedModel(name, model, codec, CONTEXT, model.stored))
 
 
 def flat(vocab_size: int, likely: int | None = None) -> KneserNey:

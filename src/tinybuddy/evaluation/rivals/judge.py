@@ -1,4 +1,4 @@
-"""The judge: an n-gram model of words that tells in which order English is likelier.
+"""The judge: an n-gram model of words that tells in which order English is more probable.
 
 It judges the texts that a source tells, so that a source without probabilities of its own, such as
 shuffled human text, can be judged too.
@@ -10,8 +10,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from tinybuddy.evaluation.evaluated import EvaluatedModel
 from tinybuddy.evaluation.rivals.kneser_ney import count, estimate
-from tinybuddy.evaluation.subject import Subject
 
 ORDER = 4
 MOST_WORDS = 20_000  # 5,000 stories of TinyStories have 12,000
@@ -48,10 +48,10 @@ class _Words:
         return 0
 
 
-def open_judge(stories: Sequence[str]) -> Subject:
+def open_judge(stories: Sequence[str]) -> EvaluatedModel:
     """Learn from human stories; at most the first 5,000 are read."""
     stories = stories[:JUDGED_STORIES]
     codec = _Words(stories)
     ids = ([codec.bos, *codec.encode(story), codec.eos] for story in stories)
     model = estimate(count(ids, codec.vocab_size, ORDER))
-    return Subject("judge", model, codec, 4096, model.stored)
+    return EvaluatedModel("judge", model, codec, model.context, model.stored)

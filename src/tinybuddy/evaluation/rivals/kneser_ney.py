@@ -23,6 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinybuddy.backends.interface import Ids, Stream
+from tinybuddy.backends.lockstep import LockstepBackend
+
+CONTEXT = 4096  # predictions at a time: it looks back few tokens, so any that are not few will do
 
 Rows = NDArray[np.int64]
 Numbers = NDArray[np.float64]
@@ -87,14 +90,17 @@ class Level:
     rest: Numbers
 
 
-class KneserNey:
+class KneserNey(LockstepBackend):
     """An n-gram model; it meets the interface of `tinybuddy.backends.pytorch.Backend`.
 
     Attributes:
         levels: order 1 first.
         vocab_size: number of tokens.
         floor: probability of a token that the text does not have.
+        context: predictions at a time.
     """
+
+    context = CONTEXT
 
     def __init__(self, levels: Sequence[Level], floor: float) -> None:
         self.levels, self.floor = levels, floor

@@ -1,7 +1,7 @@
 """How the next token is drawn, defined once for every engine.
 
 In this order: repetition penalty, temperature, top-k, top-p, min-p, draw. Ties go to the lower id.
-Random numbers are PCG32 (O'Neill 2014, pcg-random.org, XSH RR 64/32), so that one seed tells one
+Random numbers are PCG32 (O'Neill 2014, pcg-random.org, XSH RR 64/32), so that one seed gives one
 story in every language.
 """
 

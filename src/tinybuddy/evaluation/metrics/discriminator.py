@@ -1,4 +1,4 @@
-"""Tell-apart: how well a classifier tells the stories from human ones; reported, not judged."""
+"""Discriminator: how well a classifier tells the stories from human ones; reported, not judged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tinybuddy.corpus.statistics import words
 from tinybuddy.evaluation.bootstrap import Share
-from tinybuddy.evaluation.metrics.metric import Figure, Gauge
+from tinybuddy.evaluation.metrics.metric import Metric, MetricValue
 from tinybuddy.evaluation.stories import Story
 
 FOLDS = 5
@@ -19,15 +19,15 @@ PENALTY = 0.01  # of the squared weights, beside the mean loss
 STEPS = 300
 
 
-def gauge_tell_apart(stories: Sequence[Story], human: Sequence[Story]) -> Gauge:
+def measure_discriminator(stories: Sequence[Story], human: Sequence[Story]) -> Metric:
     """Accuracy in telling ``stories`` from as many ``human`` ones: 50 % is indistinguishable.
 
     Logistic regression on words and pairs of words, each story a vector of length 1; five-fold
-    cross-validation, so that no story is told by what was learned from itself.
+    cross-validation, so that no story is classified by what was fitted to itself.
     """
     count = min(len(stories), len(human))
     if count < FOLDS:
-        return Gauge("tell_apart", [], lacks="human stories: give them by --data")
+        return Metric("tell_apart", [], lacks="human stories: give them by --data")
     # Alternating, so that a fold has as many of both.
     texts = [t.text for two in zip(stories[:count], human[:count], strict=True) for t in two]
     labels = np.resize([1.0, -1.0], len(texts))
@@ -39,7 +39,7 @@ def gauge_tell_apart(stories: Sequence[Story], human: Sequence[Story]) -> Gauge:
         weights = _fit(kernel[np.ix_(train, train)], labels[train])
         scores = kernel[np.ix_(test, train)] @ weights
         right[test] = np.where(scores == 0.0, 0.5, np.sign(scores) == labels[test])
-    return Gauge("tell_apart", [Figure("tell_apart.accuracy", Share.of(right))])
+    return Metric("tell_apart", [MetricValue("tell_apart.accuracy", Share.of(right))])
 
 
 def _kernel(texts: Sequence[str]) -> NDArray[np.float64]:

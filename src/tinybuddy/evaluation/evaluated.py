@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tinybuddy.backends.interface import Backend
 from tinybuddy.config import SampleConfig
 from tinybuddy.errors import TinybuddyError
-from tinybuddy.evaluation.metrics.minimal_pairs import Pair
+from tinybuddy.evaluation.pairs import Pair
 from tinybuddy.generation.decoding import continue_ids
 from tinybuddy.scoring import log_likelihoods
 from tinybuddy.tokenizer import Codec
@@ -21,11 +21,11 @@ from tinybuddy.tokenizer import Codec
 # Sums of float32 log-probabilities of the same tokens in another order differ by less, and any
 # difference that means something is larger.
 TIE_NATS = 1e-3
-TOGETHER = 64  # stories told side by side at most, which bounds the memory
+TOGETHER = 64  # stories generated side by side at most, which bounds the memory
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvaluatedModel:
     """A language model of whatever origin.
 
     Attributes:
@@ -59,7 +59,7 @@ class Subject:
             raise type(error)(f"{self.name}: {error}") from None
 
     def prefers(self, pairs: Sequence[Pair]) -> NDArray[np.float64]:
-        """1 (pairs,) where the good texts are together likelier than the bad, 0.5 for a tie."""
+        """1 (pairs,) where the good texts together are more probable; 0.5 for a tie."""
         sides = [text for pair in pairs for side in pair for text in side]
         found = iter(self.log_likelihoods(sides))
         margins = [
@@ -68,7 +68,7 @@ class Subject:
         ]
         return np.array([0.5 if abs(m) < TIE_NATS else float(m > 0) for m in margins])
 
-    def tell(
+    def generate(
         self,
         prompts: Sequence[str],
         seeds: Sequence[int],
@@ -83,7 +83,7 @@ class Subject:
             seeds: of the random numbers of each, as ``tinybuddy generate --seed`` takes them.
             characters: a story that is as long, prompt aside, is not continued.
             config: how it is sampled.
-            on_progress: called with the number of stories told.
+            on_progress: called with the number of stories begun.
 
         Returns:
             What follows each prompt, at most ``characters`` long.
@@ -91,12 +91,12 @@ class Subject:
         Raises:
             TinybuddyError: if the model's numbers are not finite.
         """
-        told: list[str] = []
+        texts: list[str] = []
         for first in range(0, len(prompts), TOGETHER):
             on_progress(first)
             some = slice(first, first + TOGETHER)
-            told += self._continue(prompts[some], seeds[some], characters, config)
-        return told
+            texts += self._continue(prompts[some], seeds[some], characters, config)
+        return texts
 
     def _continue(
         self, prompts: Sequence[str], seeds: Sequence[int], characters: int, config: SampleConfig
@@ -112,7 +112,7 @@ class Subject:
         given = [tuple(row) for row in ids]
         with self.named():
             for row, new in continue_ids(
-                self.backend, self.context, given, characters, config, seeds, codec.eos, is_short
+                self.backend, given, characters, config, seeds, codec.eos, is_short
             ):
                 ids[row] += new
         texts = [codec.decode(row) for row in ids]

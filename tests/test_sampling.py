@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from tinybuddy.config import SampleConfig
-from tinybuddy.generation.sampling import PCG32, draw, probabilities, sample
+from tinybuddy.sampling import PCG32, draw, probabilities, sample
 
 logits = hnp.arrays(
     np.float32, st.integers(1, 30), elements=st.floats(-20, 20, width=32), unique=True

@@ -1,0 +1,36 @@
+"""What several verbs share."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add_backend(verb: argparse.ArgumentParser) -> None:
+    """Add ``--backend``."""
+    verb.add_argument(
+        "--backend", choices=("engine", "torch"), default="engine", help="default: engine"
+    )
+
+
+def show_run(result: Any, as_json: bool) -> None:
+    """Print the result of a run."""
+    import shlex
+
+    if as_json:
+        print_json(result)
+        return
+    print(
+        f"{result['bits_per_byte']:.3f} bits per byte on {result['validation_stories']:,} stories "
+        f"that it has not seen, after {result['train_seconds']:.0f} seconds of training "
+        f"({result['tokens_per_second']:,.0f} tokens/s), {result['seconds']:.0f} in all.\n"
+        f"Hear it: tinybuddy generate --model {shlex.quote(result['run'])}\n"
+        f"Its curve: {result['run']}/loss.svg"
+    )
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object as a line."""
+    import json
+
+    print(json.dumps(value, ensure_ascii=False))

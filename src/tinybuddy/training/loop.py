@@ -1,0 +1,348 @@
+"""The training loop: one for whatever computes it. It knows nothing of terminals or signals."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tinybuddy.backends import open_trainer
+from tinybuddy.backends.interface import Stopped, Trainer
+from tinybuddy.config import Recipe
+from tinybuddy.corpus.statistics import write_statistics
+from tinybuddy.disk import write_text
+from tinybuddy.errors import TinybuddyError
+from tinybuddy.formats.hub import read_model
+from tinybuddy.formats.loaded import ModelFiles
+from tinybuddy.formats.runs import latest_checkpoint
+from tinybuddy.generation.model import Model, load
+from tinybuddy.progress import Hooks
+from tinybuddy.scoring import Score, score
+from tinybuddy.training.batches import Batches
+from tinybuddy.training.chart import loss_chart
+from tinybuddy.training.checkpoint import (
+    Checkpoint,
+    append_metrics,
+    clear,
+    is_run,
+    load_checkpoint,
+    read_metrics,
+    read_record,
+    rewind_metrics,
+    save_checkpoint,
+    write_recipe,
+    write_record,
+)
+from tinybuddy.training.dataset import Dataset
+from tinybuddy.training.provenance import provenance
+
+SAVE_SECONDS = 60.0  # between checkpoints at most, however far apart the evaluations are
+SAMPLE_TOKENS = 80
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        path: its directory.
+        result: what ``tinybuddy train --json`` prints.
+    """
+
+    path: Path
+    result: Mapping[str, Any]
+
+    @cached_property
+    def model(self) -> Model:
+        """The trained model."""
+        return load(self.path)
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """A row an evaluation: step, loss, bits per byte, tokens per second, a sample."""
+        return read_metrics(self.path)
+
+
+class Stop:
+    """Ends a `fit` soon, once it is called; another thread or a signal handler may call it."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._end_step: Callable[[], None] = lambda: None
+
+    def __call__(self) -> None:
+        """End it."""
+        self.asked = True
+        self._end_step()
+
+    def ends(self, end_step: Callable[[], None]) -> None:
+        """Call ``end_step`` too, which ends a long step midway."""
+        self._end_step = end_step
+        if self.asked:
+            end_step()
+
+
+def fit(
+    recipe: Recipe,
+    dataset: Dataset,
+    out: str | Path,
+    hooks: Hooks | None = None,
+    stop: Stop | None = None,
+) -> Run:
+    """Train a model, from wherever the run in ``out`` stands to its end.
+
+    The same recipe and data give the same weights, however often the run was stopped.
+
+    Args:
+        recipe: what to train; its data is that of ``dataset``.
+        dataset: from `prepare`.
+        out: the run's directory, which nobody else writes meanwhile.
+        hooks: called with the progress.
+        stop: ends it soon.
+
+    Raises:
+        TinybuddyError: if the checkpoint is damaged or of another recipe or tokenizer, the back end
+            is not there, the folder cannot be written, or the loss is not finite.
+        Stopped: if ``stop`` was called, once a checkpoint is saved.
+    """
+    out, hooks = Path(out), hooks or Hooks()
+    clear(out)
+    if not is_run(out):
+        write_recipe(out, recipe)
+    start = load_checkpoint(out)
+    if start is None and recipe.train.from_model:
+        start = Checkpoint(0, 0.0, 0.0, 0.0, read_model(Path(recipe.train.from_model)), {})
+    if start is not None and recipe.model != start.files.config:
+        raise TinybuddyError(f"The checkpoint in {out} is not of its recipe.toml: put that back.")
+    if start is not None and start.files.tokenizer.to_json() != dataset.tokenizer.to_json():
+        raise TinybuddyError(f"The model in {out} has another tokenizer than the data: begin anew.")
+    _record(out, recipe, dataset)
+    found = dataset.survey
+    hooks.on_note(
+        f"{recipe.name}: {recipe.model.parameters:,} parameters, {recipe.train.steps:,} steps on "
+        f"{found.stories:,} stories ({found.bytes:,} bytes, {len(dataset.tokens):,} tokens) "
+        f"of {found.source}; {found.validation_stories:,} stories to score, "
+        f"{found.duplicates:,} duplicates left out."
+    )
+    if warning := found.warning():
+        hooks.on_note(warning)
+    trainer = open_trainer(recipe.model, recipe.train, start.files.weights if start else None)
+    if start and start.step:
+        trainer.load_state(start.state)
+    return _Loop(out, recipe, dataset, trainer, hooks, stop or Stop(), start).go()
+
+
+class _Loop:
+    """The loop, with what it carries from step to step."""
+
+    def __init__(
+        self,
+        run: Path,
+        recipe: Recipe,
+        dataset: Dataset,
+        trainer: Trainer,
+        hooks: Hooks,
+        stop: Stop,
+        start: Checkpoint | None,
+    ) -> None:
+        self.run, self.recipe, self.dataset = run, recipe, dataset
+        self.trainer, self.hooks, self.stop = trainer, hooks, stop
+        self.step = start.step if start else 0
+        self.train_seconds = start.train_seconds if start else 0.0
+        # What came before, preparing the data included, counts as if it had been just now.
+        before, cpu_before = (start.seconds, start.cpu_seconds) if start else (0.0, 0.0)
+        self.started = time.monotonic() - before - dataset.seconds
+        self.cpu_started = time.process_time() - cpu_before - dataset.cpu_seconds
+        self.context = recipe.model.max_position_embeddings
+        self.batches = Batches(dataset.tokens, recipe.train, self.context)
+        self.losses: list[float] = []  # since the last evaluation
+        self.saved, self.saved_step = time.monotonic(), self.step or None
+
+    def go(self) -> Run:
+        config = self.recipe.train
+        rows = rewind_metrics(self.run, self.step)
+        self.stop.ends(self.trainer.stop)
+        try:
+            if self.step == 0:
+                self._save()
+                if config.from_model:
+                    with self._untimed():
+                        before = self._score_all().bits_per_byte
+                    self.hooks.on_note(f"{config.from_model} gets {before:.3f} bits per byte.")
+            elif not rows or rows[-1]["step"] < self.step:
+                self._evaluate_again()
+            while self.step < config.steps:
+                self._train_step()
+                if self.step % config.eval_every == 0 or self.step == config.steps:
+                    self._evaluate()
+                    self._save()
+                elif time.monotonic() - self.saved > SAVE_SECONDS:
+                    self._save()
+                if self.stop.asked and self.step < config.steps:
+                    self._end()
+            return self._finish()
+        except Stopped:
+            self._end()
+
+    def _train_step(self) -> None:
+        began = time.perf_counter()
+        config = self.recipe.train
+        inputs, targets = self.batches(self.step)
+        loss, norm = self.trainer.step(
+            inputs, targets, config.rate(self.step), config.matrix_rate(self.step)
+        )
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise TinybuddyError(
+                f"The loss is not finite at step {self.step + 1}: the checkpoint before it is kept "
+                f"in {latest_checkpoint(self.run)}; train anew with a lower learning_rate."
+            )
+        self.step += 1
+        self.train_seconds += time.perf_counter() - began
+        self.losses.append(loss)
+        self.norm = norm
+        self.hooks.on_step(self.step, config.steps, loss, self._tokens_per_second())
+
+    @contextmanager
+    def _untimed(self) -> Iterator[None]:
+        """Leave what is done here out of the processor's seconds."""
+        began = time.process_time()
+        try:
+            yield
+        finally:
+            self.cpu_started += time.process_time() - began  # as if it had taken no time
+
+    def _evaluate(self) -> None:
+        with self._untimed():
+            self._report()
+
+    def _report(self) -> None:
+        config = self.recipe.train
+        loss = sum(self.losses) / len(self.losses)
+        try:
+            found = self._score(self.dataset.validation[: config.eval_stories])
+        except Stopped:
+            due = {"step": self.step, "loss": loss, "gradient_norm": self.norm}
+            write_record(self.run, read_record(self.run) | {"due": due})
+            raise
+        model = Model(self._files(), self.trainer)
+        row = {
+            "step": self.step,
+            "loss": loss,
+            "bits_per_byte": found.bits_per_byte,
+            "gradient_norm": self.norm,
+            "learning_rate": config.rate(self.step - 1),
+            "tokens_per_second": self._tokens_per_second(),
+            "train_seconds": self.train_seconds,
+            "seconds": time.monotonic() - self.started,
+            "sample": model.generate(
+                seed=config.seed, max_new_tokens=min(SAMPLE_TOKENS, self.context - 1)
+            ),
+        }
+        self.losses = []
+        append_metrics(self.run, row)
+        chart = loss_chart(
+            self.recipe, read_metrics(self.run), self.dataset.survey, len(self.dataset.tokens)
+        )
+        write_text(self.run / "loss.svg", chart)
+        self.hooks.on_evaluation(row, config.steps)
+
+    def _evaluate_again(self) -> None:
+        """Make up for an evaluation that `Stop` ended."""
+        match read_record(self.run).get("due"):
+            case {"step": self.step, "loss": float(loss), "gradient_norm": float(norm)}:
+                self.losses, self.norm = [loss], norm
+                self._evaluate()
+
+    def _finish(self) -> Run:
+        """Score all of the validation split, note statistics of the text, and write the result."""
+        cpu_seconds = time.process_time() - self.cpu_started
+        found = self._score_all()
+        total = len(self.dataset.validation)
+        self.hooks.on_progress("counting the words of the text", 0, 0)
+        write_statistics(self.run / "facts.npz", self.dataset.statistics)
+        result = {
+            "bits_per_byte": found.bits_per_byte,
+            "parameters": self.recipe.model.parameters,
+            "seconds": time.monotonic() - self.started,
+            "train_seconds": self.train_seconds,
+            "cpu_seconds": cpu_seconds,
+            "tokens_per_second": self._tokens_per_second(),
+            "steps": self.step,
+            "seed": self.recipe.train.seed,
+            "validation_stories": total,
+            "validation_bytes": found.bytes - total,
+            "data": self.dataset.survey.source,
+            **places(self.run),
+        }
+        record = read_record(self.run) | {"result": result}
+        record.pop("due", None)
+        write_record(self.run, record)
+        self.hooks.on_progress("done", 1, 1)
+        return Run(self.run, result)
+
+    def _end(self) -> NoReturn:
+        if self.step != self.saved_step:
+            self._save()
+        raise Stopped(  # said last of all, once the view has been closed
+            f"stopped and saved after step {self.step}: go on with "
+            f"tinybuddy resume {shlex.quote(str(self.run))}"
+        )
+
+    def _save(self) -> None:
+        checkpoint = Checkpoint(
+            self.step,
+            time.monotonic() - self.started,
+            self.train_seconds,
+            time.process_time() - self.cpu_started,
+            self._files(),
+            self.trainer.state(),
+        )
+        save_checkpoint(self.run, checkpoint)
+        self.saved, self.saved_step = time.monotonic(), self.step
+
+    def _files(self) -> ModelFiles:
+        weights = self.trainer.weights()
+        return ModelFiles(self.recipe.model, weights, self.dataset.tokenizer, self.recipe.sample)
+
+    def _score(self, stories: list[str], on_progress: Callable[[int], None] | None = None) -> Score:
+        return score(self.trainer, self.dataset.tokenizer, self.context, stories, on_progress)
+
+    def _score_all(self) -> Score:
+        stories = self.dataset.validation
+        total = len(stories)
+        return self._score(
+            stories, lambda done: self.hooks.on_progress("scoring all of validation", done, total)
+        )
+
+    def _tokens_per_second(self) -> float:
+        tokens = self.step * self.recipe.train.batch_size * self.context
+        return tokens / max(self.train_seconds, 1e-9)
+
+
+def places(run: Path) -> dict[str, str]:
+    """Where a result lies, as the run was named now."""
+    return {"run": str(run), "model": str(latest_checkpoint(run))}
+
+
+def _record(run: Path, recipe: Recipe, dataset: Dataset) -> None:
+    """Write what is needed to do the run again elsewhere."""
+    if "data" in read_record(run):
+        return
+    write_record(
+        run,
+        {
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "data": asdict(dataset.survey) | {"tokens": len(dataset.tokens)},
+            "parameters": recipe.model.parameters,
+            "seed": recipe.train.seed,
+            "threads": recipe.train.threads,
+            **provenance(recipe.train.uses_torch),
+        },
+    )
