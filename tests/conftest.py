@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tinybuddy.corpus.tales import tell
 from tinybuddy.progress import Hooks
@@ -33,6 +34,10 @@ SMALL = {
 # Seconds after which a process that hangs is ended and its test fails. It is the only time in the
 # tests: nothing waits for a clock, asserts a duration or goes on because time has passed.
 HANG = 600
+
+# Nor does hypothesis ask how long an example took, or how long it took to draw one.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 @pytest.fixture(autouse=True, scope="session")
