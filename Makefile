@@ -10,6 +10,9 @@ CHECK_ENGINE := $(BIN)/python -c "import sys, tinybuddy.backends.engine.library 
 	engine.used_kernels() or sys.exit('The engine was not built or does not load: install a C \
 	compiler, gcc or clang, and make this again.')"
 
+# A worker a processor; 8 at most, since each that imports PyTorch takes 0.5 GB.
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
+
 .PHONY: help story test test-all check reproduce bench wheels clean
 help:  ## list what can be made
 	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1\t/p' Makefile | expand -t 18
@@ -26,13 +29,13 @@ story: $(VENV)/story  ## install, train a model, tell its story
 	@echo
 	@echo "To go on, so that tinybuddy is found: source $(BIN)/activate"
 
-test: check  ## install, lint, types, tests but the slow ones
-	$(BIN)/python -m pytest -n 2
+test: check  ## install, lint, types, imports, the fast tests
+	$(PYTEST)
 
-test-all: check  ## all tests; says which are skipped, and why
-	$(BIN)/python -m pytest -n 2 -rs -m "slow or not slow"
+test-all: test  ## the slow tests too; it names what it skips and why
+	$(PYTEST) -m slow
 
-check: $(VENV)/test
+check: $(VENV)/test  ## install, lint, types, imports
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/clang-format --dry-run --Werror $(C_SOURCES)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tinybuddy.corpus.tales import tell
 from tinybuddy.progress import Hooks
@@ -29,6 +30,14 @@ SMALL = {
     "eval_every": 4,
     "eval_stories": 2,
 }
+
+# Seconds after which a process that hangs is ended and its test fails. It is the only time in the
+# tests: nothing waits for a clock, asserts a duration or goes on because time has passed.
+HANG = 600
+
+# Nor does hypothesis ask how long an example took, or how long it took to draw one.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -98,7 +107,7 @@ def cli(tmp_path: Path) -> Cli:
     """Run the command in a process of its own, in an empty folder, without a terminal."""
 
     def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-        options = {"input": "", "cwd": tmp_path, "timeout": 300} | options
+        options = {"input": "", "cwd": tmp_path, "timeout": HANG} | options
         return subprocess.run(
             [sys.executable, "-m", "tinybuddy", *map(str, arguments)],
             capture_output=True,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from tests.conftest import Cli
+from tests.conftest import HANG
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,22 +45,98 @@ def test_links_lead_somewhere():
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
+# What a page may show for readers and this test leaves alone: it installs, or takes minutes.
+NOT_RUN = ("make ", "pip ", "git ", "source ", ".venv/", "python3 -m venv ")
 
 
-def test_the_readme_runs(cli: Cli, tmp_path: Path):
-    """Its commands and its Python, one after another in one folder, as a reader would type them."""
-    commands = [
-        line
-        for block in _blocks("sh")
-        for line in block.splitlines()
-        if line.startswith("tinybuddy ")
+class Command(NamedTuple):
+    """What a reader would type, and the lines that it prints where the page shows them."""
+
+    line: str
+    shown: list[str] | None
+
+
+def commands(language: str, block: str) -> list[Command]:
+    r"""Read the commands of a fenced block.
+
+    In ``sh`` each line is one. In ``console`` they begin with ``$ ``, and what follows one, up to
+    the next, is its standard output, all of it; ``...`` on a line of its own stands for any lines.
+    A line that ends in ``\`` goes on in the next.
+    """
+    lines = block.replace("\\\n", "").splitlines()
+    if language == "sh":
+        return [Command(line, None) for line in lines]
+    assert not lines or lines[0].startswith("$ "), f"a console block begins with $: {lines[0]}"
+    found: list[Command] = []
+    for line in lines:
+        if line.startswith("$ "):
+            found.append(Command(line[2:], []))
+        else:
+            found[-1].shown.append(line)  # type: ignore[union-attr]
+    return found
+
+
+def is_shown(shown: list[str], printed: str) -> bool:
+    """Whether a command printed what the page shows, but for blanks at the ends of lines."""
+    parts = ("(.*\n)*?" if line == "..." else re.escape(line.rstrip()) + "\n" for line in shown)
+    lines = "".join(line.rstrip() + "\n" for line in printed.splitlines())
+    return re.fullmatch("".join(parts), lines) is not None
+
+
+def test_a_page_shows_all_that_is_printed():
+    one, other = commands("console", "$ a | b \\\n  -c\nx\n...\ny\n$ d\n")
+    assert one == Command("a | b   -c", ["x", "...", "y"])
+    assert other == Command("d", [])
+    assert all(is_shown(["x", "...", "y"], text) for text in ("x\ny\n", "x \n1\n\n2\ny"))
+    assert not any(is_shown(["x", "...", "y"], text) for text in ("", "x\n", "x\ny\nz\n", "y\nx"))
+    assert is_shown([], "")
+    assert not is_shown([], "more\n")
+    assert not is_shown(["a.c"], "abc\n")
+
+
+def _pages() -> list[str]:
+    pages = [
+        path for path in (ROOT / "docs").glob("*.md") if "```console" in path.read_text("utf-8")
     ]
-    assert len(commands) >= 5
-    for command in commands:
-        words = shlex.split(command.split(" | ")[0], comments=True)
-        done = cli(*words[1:], timeout=900)
-        assert done.returncode == 0, f"{command}: {done.stderr}"
-    for code in _blocks("python"):
-        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=900)
+    return ["README.md", *(str(path.relative_to(ROOT)) for path in sorted(pages))]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the commands are written for a POSIX shell")
+@pytest.mark.parametrize("page", _pages())
+def test_what_a_page_tells_to_type_does_what_it_shows(page: str, tmp_path: Path):
+    """One thing after another in one folder, as a reader would type them.
+
+    Of the README all commands and all Python, of the other pages what stands in ``console``.
+    """
+    languages = "sh|console|python" if page == "README.md" else "console"
+    programs = Path(sys.executable).parent
+    environment = os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            words,
+            cwd=tmp_path,
+            env=environment,
+            input="",
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+            timeout=HANG,
+        )
+
+    ran = 0
+    text = (ROOT / page).read_text("utf-8")
+    for language, block in re.findall(rf"^```({languages})\n(.*?)^```", text, re.M | re.S):
+        if language == "python":
+            done = run(sys.executable, "-c", block)
+            assert done.returncode == 0, f"{block}{done.stderr}"
+            continue
+        for line, shown in commands(language, block):
+            if not line.strip() or line.startswith(NOT_RUN):
+                continue
+            done = run("bash", "-o", "pipefail", "-c", line)
+            assert done.returncode == 0, f"{line}\n{done.stderr}"
+            if shown is not None:
+                assert is_shown(shown, done.stdout), f"{line}\n{done.stdout}"
+            ran += 1
+    assert ran >= (5 if page == "README.md" else 1)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import HANG
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.formats.hub import read_model
 from tinybuddy.formats.references import find_directory
@@ -28,14 +29,15 @@ values = st.recursive(
 def test_damaged_directories_are_a_model_or_one_sentence(small_run: Run, count: int):
     """In a process of its own, so that its memory is its own."""
     root = Path(__file__).parents[1]
-    command = [
-        sys.executable,
-        "-m",
-        "tests.fuzz_models",
-        str(find_directory(small_run.path)),
-        str(count),
-    ]
-    done = subprocess.run(command, cwd=root, capture_output=True, encoding="utf-8", check=False)
+    model = str(find_directory(small_run.path))
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz_models", model, str(count)],
+        cwd=root,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=HANG,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "'one sentence': " in done.stdout
     assert "'a model': " in done.stdout
@@ -46,7 +48,7 @@ def folder(small_run: Run, tmp_path: Path) -> Path:
     return Path(shutil.copytree(find_directory(small_run.path), tmp_path / "model"))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.data())
 def test_any_json_is_a_model_or_one_sentence(folder: Path, data: st.DataObject):
     for name in ("config.json", "generation_config.json", "tokenizer.json"):

@@ -47,7 +47,7 @@ class RangeServer:
 
     def __enter__(self) -> Self:
         handler = type("Handler", (_Handler,), {"owner": self})
-        self.over = Event()
+        self.over, self.stalled = Event(), Event()
         self.server = _Server(("127.0.0.1", 0), handler)
         self.thread = Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
         self.thread.start()
@@ -98,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self, status: int = 0, body: bytes = b"", location: str = "", **faults: Any) -> None:
         if faults.get("stall") == -1:
-            self.owner.over.wait(20)
+            self.owner.over.wait()
         elif pause := faults.get("drip"):
             while not self.owner.over.wait(pause):
                 self.wfile.write(b"?")
@@ -151,7 +151,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.push(body[:cut] if stall is None else body[:stall])
         if stall is not None:
-            self.owner.over.wait(20)
+            self.owner.stalled.set()
+            self.owner.over.wait()
         return None
 
     def push(self, body: bytes) -> None:

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.conftest import HANG
 from tinybuddy.corpus import hub, ranges
 from tinybuddy.errors import TinybuddyError, UsageError
 
@@ -26,6 +27,7 @@ CONTENT = random.Random(0).randbytes(3 * MIB + 5)
 OTHER = random.Random(1).randbytes(len(CONTENT))
 NAME, PATH = "somebody/stories", "data/train.txt"
 TRIES = len(ranges.PAUSES) + 1
+PATIENCE = 1.0  # seconds that must pass where the server keeps silent: enough for any good answer
 
 
 @pytest.fixture
@@ -168,7 +170,7 @@ def test_no_network_is_known_at_once(cache: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_server_that_never_answers_is_asked_once(
     server: RangeServer, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ranges, "TIMEOUT", 0.1)
+    monkeypatch.setattr(ranges, "TIMEOUT", PATIENCE)
     server.always = {"stall": -1}
     with pytest.raises(ranges.Unreachable, match=r"in time|timed out"):
         read(server, cache)
@@ -178,7 +180,7 @@ def test_a_server_that_never_answers_is_asked_once(
 def test_an_answer_that_drips_in_has_one_deadline(
     server: RangeServer, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ranges, "TIMEOUT", 0.2)
+    monkeypatch.setattr(ranges, "TIMEOUT", PATIENCE)
     server.always = {"drip": 0.02}
     with pytest.raises(ranges.Unreachable, match="no answer in time"):
         read(server, cache)
@@ -225,7 +227,7 @@ def test_a_drop_after_all_that_was_asked_for_is_none(server: RangeServer, cache:
 def test_a_stalled_connection_goes_on_at_the_same_byte(
     server: RangeServer, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ranges, "TIMEOUT", 0.2)
+    monkeypatch.setattr(ranges, "TIMEOUT", PATIENCE)
     server.once.append({"stall": 300_000})
     assert read(server, cache, 1) == CONTENT[:MIB]
     assert server.ranges == ["0-1048575", "300000-1048575"]
@@ -594,7 +596,7 @@ def start_reader(server: RangeServer, cache: Path) -> subprocess.Popen[str]:
 
 def test_two_processes_share_one_cache(server: RangeServer, cache: Path) -> None:
     readers = [start_reader(server, cache) for _ in range(2)]
-    digests = {reader.communicate(timeout=60)[0].strip() for reader in readers}
+    digests = {reader.communicate(timeout=HANG)[0].strip() for reader in readers}
     assert digests == {hashlib.sha256(CONTENT).hexdigest()}
     assert part_of(cache).read_bytes() == CONTENT
     assert server.sent == len(CONTENT)  # no block was fetched twice
@@ -603,8 +605,7 @@ def test_two_processes_share_one_cache(server: RangeServer, cache: Path) -> None
 def test_a_killed_process_leaves_a_good_cache(server: RangeServer, cache: Path) -> None:
     server.once.extend([{}, {"stall": 1000}])
     with start_reader(server, cache) as reader:
-        while len(server.seen) < 2:  # it holds the lock now, and waits for the second block
-            assert reader.poll() is None
+        assert server.stalled.wait(HANG)  # it holds the lock now, and waits for the second block
         reader.kill()
     assert read(server, cache) == CONTENT
     assert server.ranges.count("0-1048575") == 1

@@ -101,7 +101,7 @@ def test_choices_are_recovered_from_the_text_alone() -> None:
     assert all(read_back(tale) for tale in sample()[:300])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(index=st.integers(0, 10**9), seed=st.integers())
 def test_any_tale_is_recovered(index: int, seed: int) -> None:
     assert read_back(tell(index, seed))

@@ -236,7 +236,7 @@ def test_very_short_human_stories_leave_what_they_cannot_tell_open(tmp_path: Pat
 def test_wrong_usage_is_said_before_anything_is_measured(
     cli: Cli, options: list[str], code: int, says: str
 ):
-    done = cli("evaluate", *options, timeout=60)
+    done = cli("evaluate", *options)
     assert done.returncode == code, done.stderr
     assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -54,6 +54,7 @@ import json, sys
 import torch, transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 folder, golden = sys.argv[1], json.load(open(sys.argv[2], encoding="utf-8"))
+transformers.set_seed(0)
 model, tokenizer = (kind.from_pretrained(folder) for kind in (AutoModelForCausalLM, AutoTokenizer))
 tell = pipeline("text-generation", model=model, tokenizer=tokenizer)
 told = tell("Once upon a time, a cat", max_new_tokens=30, return_full_text=True)

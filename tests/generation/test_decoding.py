@@ -31,7 +31,7 @@ def _alone(backend: Backend, prompt: list[int], seed: int) -> list[int]:
     return [id for _, new in texts for id in new]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_texts_join_and_leave_at_any_token(backend: Backend, data: st.DataObject):
     batch, prompts = BatchedDecoder(backend), {}

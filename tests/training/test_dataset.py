@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 import subprocess
 import sys
@@ -11,13 +12,16 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SMALL
+from tests.training.helpers import Notes, interrupt_at, weights_hash
 from tinybuddy.backends.interface import Stopped
 from tinybuddy.config import Recipe
+from tinybuddy.corpus import ranges
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.progress import Hooks
+from tinybuddy.training.checkpoint import read_recipe
 from tinybuddy.training.dataset import Dataset, prepare
-from tinybuddy.training.loop import Run, Stop, fit
-from tinybuddy.training.session import train
+from tinybuddy.training.loop import Stop, fit
+from tinybuddy.training.session import resume, train
 
 
 @pytest.fixture(scope="module")
@@ -30,18 +34,12 @@ def dataset(recipe: Recipe) -> Dataset:
     return prepare(recipe)
 
 
-def _weights(run: Run) -> str:
-    return hashlib.sha256(
-        (Path(run.result["model"]) / "model.safetensors").read_bytes()
-    ).hexdigest()
-
-
 def test_runs_that_share_it_are_those_that_do_not(recipe: Recipe, dataset: Dataset, tmp_path: Path):
     for seed in (0, 1):
         seeded = recipe.with_settings({"seed": seed})
         shared = fit(seeded, dataset, tmp_path / f"shared-{seed}")
         alone = train(seeded, out=tmp_path / f"alone-{seed}", hooks=Hooks())
-        assert _weights(shared) == _weights(alone)
+        assert weights_hash(shared.path) == weights_hash(alone.path)
         for name in ("recipe.toml", "facts.npz", "loss.svg"):
             assert (shared.path / name).read_bytes() == (alone.path / name).read_bytes()
         assert shared.model.generate(seed=3) == alone.model.generate(seed=3)
@@ -61,7 +59,7 @@ def test_it_travels_to_another_process(recipe: Recipe, dataset: Dataset, tmp_pat
     assert done.stdout == "[]\n"
     there = Path(here.result["model"]).relative_to(tmp_path / "here")
     sent = (tmp_path / "there" / there / "model.safetensors").read_bytes()
-    assert hashlib.sha256(sent).hexdigest() == _weights(here)
+    assert hashlib.sha256(sent).hexdigest() == weights_hash(here.path)
 
 
 def test_the_tales_travel_too():
@@ -99,7 +97,7 @@ def test_stop_ends_it_and_it_goes_on_to_the_same_bytes(
     with pytest.raises(Stopped, match="stopped and saved after step 5"):
         fit(recipe, dataset, tmp_path / "run", AtFive(), stop)
     whole = fit(recipe, dataset, tmp_path / "whole")
-    assert _weights(fit(recipe, dataset, tmp_path / "run")) == _weights(whole)
+    assert weights_hash(fit(recipe, dataset, tmp_path / "run").path) == weights_hash(whole.path)
 
 
 def test_a_hook_that_raises_ends_the_run_with_its_own_error(
@@ -114,3 +112,46 @@ def test_a_hook_that_raises_ends_the_run_with_its_own_error(
 
     with pytest.raises(PrunedError):
         fit(recipe, dataset, tmp_path / "run", Prune())
+
+
+def test_data_that_changed_is_noticed(story_file: Path, tmp_path: Path):
+    data = tmp_path / "data.txt"
+    data.write_bytes(story_file.read_bytes())
+    interrupt_at(5, data, tmp_path / "run")
+    data.write_bytes(story_file.read_bytes() + b"<|endoftext|>More.")
+    with pytest.raises(TinybuddyError, match="has changed since the run began"):
+        resume(tmp_path / "run", Hooks())
+
+
+def test_the_tokenizer_is_learned_from_all_parts_of_a_long_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    stories = [f"A tale of xyxy, number {n}." for n in range(300)]
+    stories += [f"Uvuv was here on day {n}." for n in range(300)]
+    path = tmp_path / "stories.jsonl"
+    path.write_text("\n".join(json.dumps(s) for s in stories), encoding="utf-8")
+    monkeypatch.setattr("tinybuddy.training.dataset.MAX_TRAINING_CHARACTERS", 4_000)
+    run = train(data=path, out=tmp_path / "run", hooks=Hooks(), **SMALL)
+    assert {"Ġxyxy", "Uvuv"} <= run.model.tokenizer.backend.get_vocab().keys()
+
+
+def test_too_little_text_says_how_much_is_missing(tmp_path: Path):
+    text = tmp_path / "small.txt"
+    text.write_text("One.<|endoftext|>Two.<|endoftext|>Three.", "utf-8")
+    with pytest.raises(TinybuddyError, match=r"needs at least 33 tokens to train on, has \d+\."):
+        train(data=text, out=tmp_path / "run", hooks=Hooks(), **SMALL)
+    assert not (tmp_path / "run").exists()  # nothing came of it
+
+
+def test_without_a_network_the_tales_serve_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("TINYBUDDY_CACHE", str(tmp_path / "cache"))
+    notes = Notes()
+    run = train(out=tmp_path / "run", stories=50, hooks=notes, **SMALL)
+    assert any("TRAINING ON THE BUILT-IN TALES" in note for note in notes.notes)
+    assert run.result["data"] == "tales (built in)"
+    assert read_recipe(tmp_path / "run").train.data == "tales"
+    with pytest.raises(ranges.Unreachable):
+        train(data="roneneldan/TinyStories", out=tmp_path / "run2", hooks=notes, **SMALL)

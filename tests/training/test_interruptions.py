@@ -1,0 +1,321 @@
+"""Kills, Ctrl-C and a second writer, at moments that progress chooses and no clock."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import HANG, SMALL, Cli, interrupting, set_options
+from tests.training.helpers import interrupt_at, weights_hash
+from tinybuddy.backends.engine.trainer import EngineTrainer
+from tinybuddy.errors import TinybuddyError
+from tinybuddy.progress import Hooks
+from tinybuddy.training.checkpoint import is_run, load_checkpoint, read_metrics, read_record
+from tinybuddy.training.loop import Run
+from tinybuddy.training.session import resume, train
+
+
+def _start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tinybuddy", *arguments],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+
+
+def _wait_for(process: subprocess.Popen[str], beginning: str) -> None:
+    """Read what it says until a line begins so; it is anywhere after that then."""
+    said = []
+    for line in process.stderr or ():
+        said.append(line)
+        if line.startswith(beginning):
+            return
+    pytest.fail(f"it ended before: {''.join(said)}")
+
+
+def _train_arguments(data: Path, out: str, **changes: object) -> list[str]:
+    return ["train", "--data", str(data), "--out", out, *set_options(SMALL | changes)]
+
+
+def _latest_step(run: Path) -> int:
+    path = run / "latest"
+    return int(path.read_text()) if path.exists() else -1
+
+
+# Trains or goes on, and kills itself so many calls of functions after a step.
+DOOMED = """
+import json, os, signal, sys
+from pathlib import Path
+from tinybuddy.progress import Hooks
+from tinybuddy.training.checkpoint import is_run
+from tinybuddy.training.session import resume, train
+
+step, calls, out, data = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
+
+def count(frame, event, argument):
+    global calls
+    calls -= 1
+    if calls < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+class Doomed(Hooks):
+    def on_step(self, done, *_):
+        if done >= step:
+            sys.setprofile(count)
+
+if step == 0:
+    sys.setprofile(count)
+if is_run(out):
+    resume(out, Doomed())
+else:
+    train(data=data, out=out, hooks=Doomed(), **json.loads(sys.argv[5]))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+@pytest.mark.parametrize("kills", [6, pytest.param(60, marks=pytest.mark.slow)])
+def test_kills_at_random_moments_change_nothing(story_file: Path, tmp_path: Path, kills: int):
+    """SIGKILL again and again, from the first moments on; the same bytes at the end."""
+    settings = SMALL | {"steps": 8 * kills, "eval_every": 3}
+    whole = train(data=story_file, out=tmp_path / "whole", hooks=Hooks(), **settings)
+    killed, draw = tmp_path / "killed", random.Random(kills)
+    reached = []
+    for kill in range(kills):
+        # The first before or soon after the run is there, the others 6 steps and a little later.
+        step, calls = (6 * kill, draw.randrange(3000)) if kill else (0, draw.randrange(300))
+        command = [sys.executable, "-c", DOOMED, str(step), str(calls), str(killed)]
+        done = subprocess.run(
+            [*command, str(story_file), json.dumps(settings)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+            timeout=HANG,
+        )
+        assert done.returncode == -signal.SIGKILL, (step, calls, done.stderr)
+        reached.append(_latest_step(killed))
+    assert len({*reached}) >= min(kills, 4), reached
+    assert resume(killed, Hooks()).result["steps"] == settings["steps"]
+    assert weights_hash(killed) == weights_hash(whole.path)
+    steps = [row["step"] for row in read_metrics(killed)]
+    assert steps == [row["step"] for row in whole.metrics]
+    assert not list(killed.glob("**/.*.part"))
+
+
+KILLER = """
+import os, pathlib, shutil, signal, sys
+from tinybuddy.cli import main
+
+left = int(sys.argv[1])
+
+def armed(function):
+    def call(*arguments, **options):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **options)
+    return call
+
+for place, name in ((os, "replace"), (os, "rename"), (os, "fsync"), (shutil, "rmtree")):
+    setattr(place, name, armed(getattr(place, name)))
+code = main(sys.argv[2:])
+print(int(sys.argv[1]) - left, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def _run_killer(calls: int, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", KILLER, str(calls), *arguments],
+        cwd=folder,
+        capture_output=True,
+        encoding="utf-8",
+        stdin=subprocess.DEVNULL,
+        check=False,
+        timeout=HANG,
+    )
+
+
+def _resume_to_the_end(out: Path, whole: Run) -> None:
+    assert resume(out, Hooks()).result["steps"] == SMALL["steps"]
+    assert weights_hash(out) == weights_hash(whole.path)
+    assert [row["step"] for row in read_metrics(out)] == [4, 8, 12]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+@pytest.mark.parametrize(
+    "moments",
+    [(1, 3, 8, 12, 18, 20, 22, 24, 30, 38), pytest.param(range(40), marks=pytest.mark.slow)],
+    ids=["some", "all"],
+)
+def test_a_kill_between_any_two_writes_changes_nothing(
+    small_run: Run, story_file: Path, tmp_path: Path, moments: Sequence[int]
+):
+    """Killed at calls that make things last, one after another, in training and in resuming."""
+    arguments = _train_arguments(story_file, "whole")
+    done = _run_killer(10**9, tmp_path, *arguments)
+    assert done.returncode == 0, done.stderr
+    total = int(done.stderr.splitlines()[-1])
+    assert total > 50
+    # Each further kill comes a few calls into what the resumed run writes.
+    out = tmp_path / "killed"
+    arguments = _train_arguments(story_file, "killed")
+    kills = 0
+    for calls in moments:
+        verb = ["resume", "killed"] if is_run(out) else arguments
+        done = _run_killer(calls, tmp_path, *verb)
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        kills += 1
+    assert kills >= 8
+    _resume_to_the_end(out, small_run)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_a_kill_at_each_write_of_a_new_run_changes_nothing(
+    small_run: Run, story_file: Path, tmp_path: Path
+):
+    """Killed once, at the first call that makes something last, at the second, ... at the last."""
+    calls = 0
+    while True:
+        name = f"killed-{calls}"
+        done = _run_killer(calls, tmp_path, *_train_arguments(story_file, name))
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        if is_run(tmp_path / name):
+            _resume_to_the_end(tmp_path / name, small_run)
+        calls += 1
+    assert calls > 50
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_and_says_so(story_file: Path, tmp_path: Path, number: int):
+    arguments = _train_arguments(story_file, "run", steps=1_000_000, eval_every=100)
+    process = _start(arguments, tmp_path)
+    run = tmp_path / "run"
+    _wait_for(process, "step     100/")
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=HANG)
+    assert process.returncode == 130
+    step = load_checkpoint(run).step  # type: ignore[union-attr]
+    assert step >= 100
+    last = errors.splitlines()[-1]
+    assert (
+        last == f"tinybuddy: stopped and saved after step {step}: go on with tinybuddy resume run"
+    )
+    assert "Traceback" not in errors
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes with names")
+def test_ctrl_c_before_the_first_step_leaves_a_run(story_file: Path, tmp_path: Path):
+    source = tmp_path / "pipe"
+    os.mkfifo(source)
+    process = _start(_train_arguments(source, "run"), tmp_path)
+    with source.open("wb"):  # which waits for its reader, who then waits for text that never comes
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=HANG)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    source.unlink()
+    source.write_bytes(story_file.read_bytes())
+    assert resume(tmp_path / "run", Hooks()).result["steps"] == SMALL["steps"]
+
+
+def test_standard_input_that_was_cut_says_so(tmp_path: Path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tinybuddy", "train", "--data", "-", "--out", "run"],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+    )
+    assert process.stdin
+    process.stdin.write(b"One day.\n" * 200_000)  # more than a pipe holds: it is being read
+    process.kill()
+    process.communicate()
+    with pytest.raises(TinybuddyError, match="not read to its end: begin a new run"):
+        resume(tmp_path / "run", Hooks())
+
+
+def test_a_second_writer_is_refused(story_file: Path, tmp_path: Path, cli: Cli):
+    arguments = _train_arguments(story_file, "run", steps=1_000_000)
+    process = _start(arguments, tmp_path)
+    try:
+        _wait_for(process, "step       4/")
+        for verb in (["resume", "run"], arguments):
+            second = cli(*verb)
+            assert second.returncode == 1
+            assert "Another process is writing run" in second.stderr
+    finally:
+        process.kill()
+        process.communicate()
+    recipe = tmp_path / "run" / "recipe.toml"
+    steps = _latest_step(tmp_path / "run") + 4
+    recipe.write_text(recipe.read_text("utf-8").replace("1000000", str(steps)), "utf-8")
+    assert cli("resume", "run").returncode == 0  # the lock died with its process
+
+
+@pytest.mark.parametrize("at", [4, 8, 12])
+def test_ctrl_c_at_an_evaluation_keeps_its_row(
+    small_run: Run, story_file: Path, tmp_path: Path, at: int
+):
+    interrupt_at(at, story_file, tmp_path / "run")
+    assert load_checkpoint(tmp_path / "run").step == at  # type: ignore[union-attr]
+    again = resume(tmp_path / "run", Hooks())
+    for key in ("step", "loss", "bits_per_byte", "gradient_norm", "learning_rate", "sample"):
+        assert [row[key] for row in again.metrics] == [row[key] for row in small_run.metrics], key
+    assert weights_hash(again.path) == weights_hash(small_run.path)
+    assert "due" not in read_record(again.path)
+
+
+def test_ctrl_c_while_all_is_scored_loses_nothing(small_run: Run, story_file, tmp_path: Path):
+    class Impatient(Hooks):
+        def on_progress(self, what: str, done: int, _: int) -> None:
+            if "scoring all" in what and done == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    run, hooks = tmp_path / "run", Impatient()
+    settings = SMALL | {"eval_stories": 1}
+    with pytest.raises(KeyboardInterrupt, match="stopped and saved after step 12"):
+        train(data=story_file, out=run, hooks=hooks, **settings)
+    assert resume(run, Hooks()).result["bits_per_byte"] == small_run.result["bits_per_byte"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+def test_ctrl_c_ends_a_long_step_on_its_way(
+    story_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    step = EngineTrainer.step
+
+    def interrupted(*arguments: Any) -> tuple[float, float]:
+        interrupting()
+        return step(*arguments)
+
+    monkeypatch.setattr(EngineTrainer, "step", interrupted)
+    shape = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 2}
+    settings = SMALL | shape | {"batch_size": 8000}
+    with pytest.raises(KeyboardInterrupt, match="stopped and saved after step 0: go on with"):
+        train(data=story_file, out=tmp_path / "run", hooks=Hooks(), **settings)
+    assert load_checkpoint(tmp_path / "run").step == 0  # type: ignore[union-attr]
+
+
+def test_python_is_interrupted_as_the_command_is(small_run: Run, story_file: Path, tmp_path: Path):
+    interrupt_at(7, story_file, tmp_path / "run")
+    assert load_checkpoint(tmp_path / "run").step == 7  # type: ignore[union-attr]
+    assert resume(tmp_path / "run", Hooks()).result["steps"] == 12
+    assert weights_hash(tmp_path / "run") == weights_hash(small_run.path)
