@@ -137,8 +137,9 @@ def _target(platform: str | None) -> tuple[list[str], str, bool, list[str]]:
     zig = [sys.executable, "-m", "ziglang", "cc"]
     suffixes = {"windows": ".dll", "macos": ".dylib", "linux": ".so"}
     suffix = suffixes[PLATFORMS[name].split("-")[1].split(".")[0]]
-    # -s: zig keeps what debuggers need, which is 10 times as large as the code.
-    system = ["-s"] if suffix == ".dll" else ["-s", "-lm", "-pthread"]
+    # Without -O3 zig links what finds undefined behaviour too, without -s what debuggers need: with
+    # both a library of Linux is 110 KB, else 290 KB and 1.4 MB.
+    system = ["-O3", "-s"] if suffix == ".dll" else ["-O3", "-s", "-lm", "-pthread"]
     return [*zig, "-target", PLATFORMS[name]], suffix, name.endswith(("x86_64", "amd64")), system
 
 
