@@ -17,49 +17,46 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ENGINE = Path("src") / "tinybuddy" / "backends" / "engine"
-ZIG = "ziglang>=0.13"  # a wheel that holds clang and the C libraries of every system
+ZIG = "ziglang~=0.17.1"  # a wheel that holds clang and the C libraries of every system
+
+TARGET = os.environ.get("TINYBUDDY_PLATFORM") or None
+WITHOUT = bool(os.environ.get("TINYBUDDY_WITHOUT_ENGINE"))
 
 
 class EngineHook(BuildHookInterface[Any]):
     """Compiles the engine and makes the wheel one of its platform, for any Python 3."""
 
     def dependencies(self) -> list[str]:
-        """Ask for zig where no C compiler is found, and to compile for elsewhere."""
-        try:
-            if "TINYBUDDY_PLATFORM" not in os.environ:
-                self._engine()["find_compiler"]()
-            return [ZIG] if "TINYBUDDY_PLATFORM" in os.environ else []
-        except RuntimeError:
-            return [ZIG]
+        """Ask for zig where no C compiler works, and to compile for elsewhere."""
+        return [ZIG] if not WITHOUT and self._engine()["needs_zig"](TARGET) else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile; the build fails where that fails, since nobody would see a warning."""
-        if os.environ.get("TINYBUDDY_WITHOUT_ENGINE"):
+        if WITHOUT:
             return
-        target = os.environ.get("TINYBUDDY_PLATFORM")
-        engine = self._engine()
-        # What is for elsewhere must not take the place of this machine's own.
+        # A wheel takes none of what this folder has, which is of this machine; an editable install
+        # is this folder.
         self._scratch = tempfile.TemporaryDirectory()
-        folder = Path(self._scratch.name) if target else Path(self.root) / ENGINE
+        editable = version == "editable" and not TARGET
+        folder = Path(self.root) / ENGINE if editable else Path(self._scratch.name)
         try:
-            libraries = engine["build"](folder, platform=target)
+            libraries = self._engine()["build"](folder, platform=TARGET)
         except RuntimeError as error:
             raise SystemExit(
                 f"The engine was not built. {error}\nInstall gcc or clang, or name a compiler in "
                 "CC; or set TINYBUDDY_WITHOUT_ENGINE=1, and PyTorch will compute instead."
             ) from None
         build_data["pure_python"] = False
-        build_data["tag"] = f"py3-none-{target or _platform()}"
-        if target:
-            place = (ENGINE.relative_to("src")).as_posix()
+        build_data["tag"] = f"py3-none-{TARGET or _platform()}"
+        if not editable:
+            place = ENGINE.relative_to("src").as_posix()
             files = {str(library): f"{place}/{library.name}" for library in libraries}
             build_data["force_include"].update(files)
-        else:
-            build_data["artifacts"] += [(ENGINE / library.name).as_posix() for library in libraries]
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
-        """Remove what was compiled for elsewhere."""
-        self._scratch.cleanup()
+        """Remove what was compiled."""
+        if not WITHOUT:
+            self._scratch.cleanup()
 
     def _engine(self) -> dict[str, Any]:
         return runpy.run_path(str(Path(self.root) / ENGINE / "build.py"))

@@ -4,9 +4,10 @@
 
 There is one library a kind of processor, each compiled wholly with its flags, so that no function
 needs to know which processor it runs on; `library.py` opens the right one. The compiler is the one
-that ``CC`` names, else the first of cc, gcc and clang that is there, else zig, which the wheel
-``ziglang`` holds; ``CFLAGS`` adds to what it is told. It imports nothing of the package, because
-the package's build runs it too, and little before it compiles: `library.py` takes names of it.
+that ``CC`` names, else the first of cc, gcc and clang that works, else zig's clang, which the wheel
+``ziglang`` holds; ``CFLAGS`` adds to what it is told. On Windows it is one that exports all
+functions of a DLL, as MinGW's gcc and zig do. It imports nothing of the package, because the
+package's build runs it too, and little before it compiles: `library.py` takes names of it.
 """
 
 from __future__ import annotations
@@ -42,7 +43,6 @@ PLATFORMS = {
     "macosx_11_0_arm64": "aarch64-macos.11.0",
     "win_amd64": "x86_64-windows-gnu",
 }
-ZIG = [sys.executable, "-m", "ziglang", "cc"]
 
 
 def build(
@@ -94,56 +94,78 @@ def build(
     return libraries
 
 
-def _target(platform: str | None) -> tuple[list[str], str, bool, list[str]]:
-    """Compiler, ending of a library, whether for x86-64, and flags of the linker."""
-    import platform as this
-
-    if platform is None:
-        system = exports() if sys.platform == "win32" else ["-lm", "-pthread"]
-        return find_compiler(), SUFFIX, this.machine().lower() in ("x86_64", "amd64"), system
-    if platform not in PLATFORMS:
-        raise RuntimeError(f"There is no platform {platform}, only {', '.join(PLATFORMS)}.")
-    triple = PLATFORMS[platform]
-    if "windows" in triple:
-        suffix, system = ".dll", ["-Wl,--export-all-symbols"]
-    else:
-        suffix = ".dylib" if "macos" in triple else ".so"
-        system = ["-lm", "-pthread"]
-    # -s: zig keeps what debuggers need, which is 20 times as large as the code.
-    return [*ZIG, "-target", triple], suffix, triple.startswith("x86_64"), ["-s", *system]
+def needs_zig(platform: str | None = None) -> bool:
+    """Whether `build` is of use only where ``ziglang`` is installed."""
+    return platform is not None or (_own_compiler() is None and this_platform() is not None)
 
 
-def exports() -> list[str]:
-    """Name to the linker of Windows what a library is for; elsewhere all functions are.
+def this_platform() -> str | None:
+    """Name this machine's platform among `PLATFORMS`; None where it is none of them."""
+    import platform
+    import sysconfig
 
-    They are the functions of these headers, whose declarations begin a line.
-    """
-    import re
-
-    headers = ("decode.h", "sample.h", "train.h", "kernels.h", "dispatch.h", "abi.h")
-    text = "\n".join((FOLDER / name).read_text("utf-8") for name in headers)
-    names = re.findall(r"^(?!static)\w[\w *]*?\b(tb_\w+)\(", text, re.MULTILINE)
-    return [f"-Wl,-export:{name}" for name in names]
+    if sys.platform == "win32":
+        return "win_amd64" if sysconfig.get_platform() == "win-amd64" else None
+    libc = "manylinux" if platform.libc_ver()[0] == "glibc" else "musllinux"
+    system = {"darwin": "macosx", "linux": libc}.get(sys.platform)
+    machine = platform.machine()
+    found = (p for p in PLATFORMS if p.startswith(f"{system}_") and p.endswith(f"_{machine}"))
+    return next(found, None)
 
 
 def find_compiler() -> list[str]:
-    """Return the command of a C compiler.
+    """Return the command of a C compiler for this machine.
 
     Raises:
         RuntimeError: if there is none.
     """
+    return _target(None)[0]
+
+
+def _target(platform: str | None) -> tuple[list[str], str, bool, list[str]]:
+    """Compiler, ending of a library, whether for x86-64, and flags of the linker."""
+    import platform as this
+
+    if platform is None and (own := _own_compiler()):
+        system = [] if sys.platform == "win32" else ["-lm", "-pthread"]
+        return own, SUFFIX, this.machine().lower() in ("x86_64", "amd64"), system
+    name = platform or this_platform()
+    if name is None:
+        raise RuntimeError("There is no C compiler that works.")
+    if name not in PLATFORMS:
+        raise RuntimeError(f"There is no platform {name}, only {', '.join(PLATFORMS)}.")
+    zig = [sys.executable, "-m", "ziglang", "cc"]
+    suffixes = {"windows": ".dll", "macos": ".dylib", "linux": ".so"}
+    suffix = suffixes[PLATFORMS[name].split("-")[1].split(".")[0]]
+    # Without -O3 zig links what finds undefined behaviour too, without -s what debuggers need: with
+    # both a library of Linux is 110 KB, else 290 KB and 1.4 MB.
+    system = ["-O3", "-s"] if suffix == ".dll" else ["-O3", "-s", "-lm", "-pthread"]
+    return [*zig, "-target", PLATFORMS[name]], suffix, name.endswith(("x86_64", "amd64")), system
+
+
+def _own_compiler() -> list[str] | None:
+    """Return the compiler that ``CC`` names, else the first here that works."""
     import shlex
-    import shutil
-    from importlib.util import find_spec
 
     if named := os.environ.get("CC"):
         return shlex.split(named)
-    for name in ("cc", "gcc", "clang"):
-        if shutil.which(name):
-            return [name]
-    if find_spec("ziglang"):
-        return [*ZIG, "-mcpu=baseline"]  # it would compile for this very processor
-    raise RuntimeError("There is no C compiler: install gcc or clang, or name one in CC.")
+    names = ("cc", "gcc", "clang") if sys.platform != "win32" else ()
+    return next(([name] for name in names if _works(name)), None)
+
+
+def _works(compiler: str) -> bool:
+    """Whether it makes a library: macOS has a cc that only says where to get one."""
+    import subprocess
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as scratch:
+        flags = ["-shared", "-fPIC", "-x", "c", "-", "-o", str(Path(scratch) / "probe"), "-lm"]
+        source = "#include <math.h>\n#include <pthread.h>\n"
+        try:
+            done = subprocess.run([compiler, *flags], input=source, text=True, capture_output=True)
+        except OSError:
+            return False
+    return done.returncode == 0
 
 
 def _run(command: list[str], environment: dict[str, str]) -> None:
