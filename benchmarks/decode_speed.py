@@ -4,8 +4,8 @@
                                           [--peers numpy,llama.cpp] [--model NAME] [--json]
 
 All generate stories of a whole context from `<bos>`, drawing by temperature 0.8 alone and then from
-the 40 best, and all are first checked to take the same best tokens as the engine. They take turns, so
-that what else the machine does falls on all of them; the median counts, and the best is what an
+the 40 best, and all are first checked to take the same best tokens as the engine. They take turns,
+so that what else the machine does falls on all of them; the median counts, and the best is what an
 idle core would give. A ratio is the median of the turns' ratios.
 
 Peers: transformers, torch, numpy, llama.cpp (the extra `peers`) and llama2.c, whose
