@@ -158,5 +158,5 @@ class _Handler(BaseHTTPRequestHandler):
     def push(self, body: bytes) -> None:
         for start in range(0, len(body), 1 << 16):
             piece = body[start : start + (1 << 16)]
+            self.request_seen.sent += len(piece)  # before whoever reads it can look
             self.wfile.write(piece)
-            self.request_seen.sent += len(piece)

@@ -157,17 +157,3 @@ def test_a_config_of_transformers_4_reads_alike(folder: Path):
         (folder / "config.json").write_text(json.dumps(config), "utf-8")
         _edit(folder / "config.json", **old)
         assert read_config(folder / "config.json") == ModelConfig(rope_theta=777.0)
-
-
-@pytest.mark.parametrize("latest", ["", "..", "1\0", "a", "\u0663"])
-def test_latest_must_name_a_checkpoint(tmp_path: Path, latest: str):
-    (tmp_path / "latest").write_text(latest, "utf-8")
-    with pytest.raises(TinybuddyError, match="names no checkpoint"):
-        find_directory(tmp_path)
-
-
-def test_finding_a_model(small_run: Run, folder: Path):
-    assert find_directory(folder) == folder
-    assert find_directory(small_run.path) == small_run.path / "checkpoints" / "000012"
-    with pytest.raises(TinybuddyError, match="There is no model none"):
-        find_directory("none")

@@ -24,7 +24,9 @@ from tinybuddy.training.loop import Run
 
 def test_a_run_a_directory_and_a_released_name(small_run: Run):
     latest = Path(small_run.result["model"])
+    assert latest == small_run.path / "checkpoints" / "000012"
     assert find(small_run.path) == find(latest) == (Kind.HUB, latest)
+    assert find_directory(small_run.path) == find_directory(latest) == latest
     for name in released_names():
         assert find(name) == (Kind.HUB, RELEASED / name)
         assert open_model(name).path == find_directory(name) == RELEASED / name
@@ -57,8 +59,9 @@ def test_a_bin_is_of_llama2c_there_or_not(tmp_path: Path):
 
 def test_nothing_is_one_sentence(tmp_path: Path):
     for reference in ("tinybuddy-80", tmp_path, "no/such/folder"):
-        with pytest.raises(TinybuddyError, match=r"There is no model .*tinybuddy-80k-deep"):
-            find(reference)
+        for search in (find, find_directory):
+            with pytest.raises(TinybuddyError, match=r"There is no model .*tinybuddy-80k-deep"):
+                search(reference)
 
 
 def test_what_is_meant_as_a_model(tmp_path: Path):
