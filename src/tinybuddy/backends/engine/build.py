@@ -43,6 +43,12 @@ PLATFORMS = {
     "macosx_11_0_arm64": "aarch64-macos.11.0",
     "win_amd64": "x86_64-windows-gnu",
 }
+ZIG = [
+    sys.executable,
+    "-m",
+    "ziglang",
+    "cc",
+]  # without a target it compiles for this very processor
 
 
 def build(
@@ -134,13 +140,12 @@ def _target(platform: str | None) -> tuple[list[str], str, bool, list[str]]:
         raise RuntimeError("There is no C compiler that works.")
     if name not in PLATFORMS:
         raise RuntimeError(f"There is no platform {name}, only {', '.join(PLATFORMS)}.")
-    zig = [sys.executable, "-m", "ziglang", "cc"]
     suffixes = {"windows": ".dll", "macos": ".dylib", "linux": ".so"}
     suffix = suffixes[PLATFORMS[name].split("-")[1].split(".")[0]]
     # Without -O3 zig links what finds undefined behaviour too, without -s what debuggers need: with
     # both a library of Linux is 110 KB, else 290 KB and 1.4 MB.
     system = ["-O3", "-s"] if suffix == ".dll" else ["-O3", "-s", "-lm", "-pthread"]
-    return [*zig, "-target", PLATFORMS[name]], suffix, name.endswith(("x86_64", "amd64")), system
+    return [*ZIG, "-target", PLATFORMS[name]], suffix, name.endswith(("x86_64", "amd64")), system
 
 
 def _own_compiler() -> list[str] | None:

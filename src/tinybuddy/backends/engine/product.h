@@ -60,9 +60,14 @@ TB_INLINE void tb_tile(const int rows, const int vectors, const int split, tb_ma
             tb_vec total = sums[(r * vectors + v) * split];
 #pragma GCC unroll 4
             for (int s = 1; s < split; s++) total += sums[(r * vectors + v) * split + s];
-            if (w.i8) total *= tb_load(w.scale + v * TB_LANES);
             float *to = y + (size_t)r * y_stride + (size_t)v * TB_LANES;
-            if (add) total += tb_load(to);
+            const tb_vec before = add ? tb_load(to) : tb_broadcast(0.0f);
+            /* One expression: were the sum in a branch of its own, clang for ARM would round
+               between it and the product in one tile and not in another. */
+            if (w.i8)
+                total = total * tb_load(w.scale + v * TB_LANES) + before;
+            else if (add)
+                total += before;
             tb_store(to, total);
         }
     }
