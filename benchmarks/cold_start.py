@@ -2,9 +2,10 @@
 
     python benchmarks/cold_start.py [--runs 9] [--steps 50] [--json]
 
-A process that tells 100 tokens, one of Python that does nothing, and one of transformers that tells
-as many of the same model take turns; the median counts. The training is of the recipe `card` on the
-built-in tales. This script imports nothing beyond Python, since a child's peak counts its parent's.
+A process that generates 100 tokens, one of Python that does nothing, and one of transformers that
+generates as many of the same model take turns; the median counts. The training is of the recipe
+`card` on the built-in tales. This script imports nothing beyond Python, since a child's peak counts
+its parent's.
 """
 
 from __future__ import annotations

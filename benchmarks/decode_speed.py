@@ -3,9 +3,9 @@
     RUN_C=llama2.c/run.c python benchmarks/decode_speed.py [--runs 5] [--seconds 0.3]
                                           [--peers numpy,llama.cpp] [--model NAME] [--json]
 
-All tell stories of a whole context from `<bos>`, drawing by temperature 0.8 alone and then from the
-40 best, and all are first checked to take the same best tokens as the engine. They take turns, so
-that what else the machine does falls on all of them; the median counts, and the best is what an
+All generate stories of a whole context from `<bos>`, drawing by temperature 0.8 alone and then from
+the 40 best, and all are first checked to take the same best tokens as the engine. They take turns,
+so that what else the machine does falls on all of them; the median counts, and the best is what an
 idle core would give. A ratio is the median of the turns' ratios.
 
 Peers: transformers, torch, numpy, llama.cpp (the extra `peers`) and llama2.c, whose
@@ -29,7 +29,7 @@ from tinybuddy.config import SampleConfig
 from tinybuddy.training.provenance import provenance
 
 if TYPE_CHECKING:
-    from peers.tellers import Teller
+    from peers.generators import Generator
 
 SAMPLINGS = {
     "temperature": SampleConfig(temperature=0.8, top_k=0),
@@ -52,63 +52,63 @@ def use_one_core() -> None:
 
 def find_peers(
     name: str, folder: Path, wanted: Sequence[str] | None
-) -> tuple[dict[str, Teller], dict[str, str]]:
+) -> tuple[dict[str, Generator], dict[str, str]]:
     """Return the wanted peers, made ready, and why others are missing."""
-    from peers import tellers  # after use_one_core, as NumPy starts its threads when imported
+    from peers import generators  # after use_one_core, as NumPy starts its threads when imported
 
     from tinybuddy.formats.hub import read_model
     from tinybuddy.formats.references import find_directory
 
     path = find_directory(name)
     model = read_model(path)
-    makers: dict[str, Callable[[], Teller]] = {
-        "transformers": lambda: tellers.Transformers(model, path),
-        "torch": lambda: tellers.Torch(model),
-        "numpy": lambda: tellers.Numpy(model),
-        "llama.cpp": lambda: tellers.LlamaCpp(model, folder),
-        "llama2.c": lambda: tellers.Llama2c(model, folder),
+    makers: dict[str, Callable[[], Generator]] = {
+        "transformers": lambda: generators.Transformers(model, path),
+        "torch": lambda: generators.Torch(model),
+        "numpy": lambda: generators.Numpy(model),
+        "llama.cpp": lambda: generators.LlamaCpp(model, folder),
+        "llama2.c": lambda: generators.Llama2c(model, folder),
     }
     if unknown := set(wanted or ()) - set(makers):
         sys.exit(f"There is no peer {', '.join(sorted(unknown))}: {', '.join(makers)} are.")
-    found: dict[str, Teller] = {
-        ENGINE: tellers.Engine(model),
-        MANY: tellers.Engine(model, texts=64),
-        "engine int8, 1 text": tellers.Engine(model, int8=True),
+    found: dict[str, Generator] = {
+        ENGINE: generators.Engine(model),
+        MANY: generators.Engine(model, texts=64),
+        "engine int8, 1 text": generators.Engine(model, int8=True),
     }
     missing = {}
     for peer in makers if wanted is None else wanted:
         try:
             found[peer] = makers[peer]()
-        except tellers.MissingError as reason:
+        except generators.MissingError as reason:
             missing[peer] = str(reason)
     return found, missing
 
 
-def check(tellers: dict[str, Teller]) -> None:
+def check(generators: dict[str, Generator]) -> None:
     """Leave with a sentence unless all take the same best tokens; the first story also warms."""
     greedy = SampleConfig(temperature=0.0)
-    (expected,), _ = tellers[ENGINE].tell(greedy, 0)
-    for name, teller in tellers.items():
-        for ids in teller.tell(greedy, 0)[0]:
-            if len(ids) != len(expected) or (teller.exact and ids != expected):
+    (expected,), _ = generators[ENGINE].generate(greedy, 0)
+    for name, generator in generators.items():
+        for ids in generator.generate(greedy, 0)[0]:
+            if len(ids) != len(expected) or (generator.exact and ids != expected):
                 sys.exit(f"{name} takes other best tokens than the engine: {ids} != {expected}")
 
 
-def measure(tellers: dict[str, Teller], runs: int, seconds: float) -> Rates:
-    """Tokens per second of each teller and sampling, one a run."""
+def measure(generators: dict[str, Generator], runs: int, seconds: float) -> Rates:
+    """Tokens per second of each generator and sampling, one a run."""
     rates: Rates = {}
     for run in range(runs):
         for sampling, sample in SAMPLINGS.items():
-            for name, teller in tellers.items():
-                if teller.top_k or not sample.top_k:
-                    _, speed = teller.tell(sample, 1000 * run, seconds)
+            for name, generator in generators.items():
+                if generator.top_k or not sample.top_k:
+                    _, speed = generator.generate(sample, 1000 * run, seconds)
                     rates.setdefault((name, sampling), []).append(speed)
     return rates
 
 
-def ratios(rates: Rates, tellers: dict[str, Teller]) -> list[dict[str, Any]]:
+def ratios(rates: Rates, generators: dict[str, Generator]) -> list[dict[str, Any]]:
     """What one text is over each peer, and 64 over one, with the bars."""
-    pairs = [(ENGINE, name, BARS.get(name)) for name in tellers if not name.startswith("engine")]
+    pairs = [(ENGINE, name, BARS.get(name)) for name in generators if not name.startswith("engine")]
     found = []
     for first, second, bar in [*pairs, (MANY, ENGINE, MANY_BAR)]:
         for sampling in SAMPLINGS:
@@ -132,25 +132,25 @@ def main() -> None:
     use_one_core()
     wanted = None if options.peers is None else [n for n in options.peers.split(",") if n]
     with tempfile.TemporaryDirectory() as folder:
-        tellers, missing = find_peers(options.model, Path(folder), wanted)
-        check(tellers)
-        rates = measure(tellers, options.runs, options.seconds)
+        generators, missing = find_peers(options.model, Path(folder), wanted)
+        check(generators)
+        rates = measure(generators, options.runs, options.seconds)
     machine = provenance()
     print(f"{machine['processor']}, one core; Python {platform.python_version()}")
-    versions = {name: teller.version for name, teller in tellers.items()}
+    versions = {name: generator.version for name, generator in generators.items()}
     for name, version in versions.items():
         print(f"  {name:<22}{version}")
     if missing:
         print("missing: " + "; ".join(f"{name} ({why})" for name, why in missing.items()))
     print(f"\n{'tokens/s':<22}" + "".join(f"{f'{s}: median':>22}{'best':>11}" for s in SAMPLINGS))
     table = {}
-    for name in tellers:
+    for name in generators:
         some = {s: rates[name, s] for s in SAMPLINGS if (name, s) in rates}
         table[name] = {s: {"median": statistics.median(r), "best": max(r)} for s, r in some.items()}
         cells = (f"{v['median']:>22,.0f}{v['best']:>11,.0f}" for v in table[name].values())
         print(f"{name:<22}" + "".join(cells))
     print()
-    found = ratios(rates, tellers)
+    found = ratios(rates, generators)
     for row in found:
         bar = f"   bar {row['bar']:g}" if row["bar"] else ""
         print(f"{row['of']} / {row['over']}, {row['sampling']}: {row['ratio']:.2f}{bar}")

@@ -33,7 +33,7 @@ from tinybuddy.evaluation.scorecard import Scorecard
 from tinybuddy.exporters.hub import write_release
 from tinybuddy.formats.hub import read_model
 from tinybuddy.formats.references import RELEASED, find_directory
-from tinybuddy.training.checkpoint import read_recipe, read_record
+from tinybuddy.training.checkpoint import read_metadata, read_recipe
 from tinybuddy.training.metadata import statistics_beside, training_of
 
 
@@ -44,13 +44,13 @@ def check(runs: list[Path], data: Path) -> None:
     for run in runs:
         if read_recipe(run).fingerprint() != read_recipe(runs[0]).fingerprint():
             raise SystemExit(f"{run} is of another recipe than {runs[0]}.")
-        if read_record(run)["data"]["sha256"] != found.sha256:
+        if read_metadata(run)["data"]["sha256"] != found.sha256:
             raise SystemExit(f"{run} did not learn {data}.")
 
 
 def spread(runs: list[Path], stories: list[str]) -> str:
     """All seeds on one validation split, as a line."""
-    seeds = [read_record(run)["result"]["seed"] for run in runs]
+    seeds = [read_metadata(run)["result"]["seed"] for run in runs]
     scores = [bits_per_byte(run, stories) for run in runs]
     each = ", ".join(f"seed {s}: {b:.3f}" for s, b in zip(seeds, scores, strict=True))
     if len(scores) == 1:
@@ -64,7 +64,7 @@ def spread(runs: list[Path], stories: list[str]) -> str:
 
 def cost(runs: list[Path]) -> str:
     """What all seeds took, as a line."""
-    minutes = [read_record(run)["result"]["cpu_seconds"] / 60 for run in runs]
+    minutes = [read_metadata(run)["result"]["cpu_seconds"] / 60 for run in runs]
     each = ", ".join(f"{m:.1f}" for m in minutes)
     return f"minutes of one core, without evaluations, of each seed: {each}"
 

@@ -20,7 +20,7 @@ from typing import Any
 import tinybuddy
 from tinybuddy.corpus import open_corpus
 from tinybuddy.scoring import score
-from tinybuddy.training.checkpoint import read_recipe, read_record
+from tinybuddy.training.checkpoint import read_metadata, read_recipe
 from tinybuddy.training.metadata import short_source
 from tinybuddy.training.session import plan
 
@@ -52,7 +52,7 @@ def record(
     recipe: str, runs: list[tinybuddy.Run], scores: list[float], scored: str, stories: list[str]
 ) -> dict[str, Any]:
     """One line of the records: all that a reader needs to believe the figure, or to doubt it."""
-    first = read_record(runs[0].path)
+    first = read_metadata(runs[0].path)
     text = "\0".join(stories).encode()
     return {
         "date": datetime.now(UTC).date().isoformat(),

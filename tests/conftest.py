@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tinybuddy.corpus.tales import tell
+from tinybuddy.corpus.tales import generate_tale
 from tinybuddy.progress import Hooks
 from tinybuddy.training.loop import Run
 from tinybuddy.training.session import train
@@ -53,7 +53,7 @@ def _ctrl_c() -> None:
 
 @pytest.fixture(scope="session")
 def stories() -> list[str]:
-    return [tell(index).text for index in range(60)]
+    return [generate_tale(index).text for index in range(60)]
 
 
 @pytest.fixture(scope="session")

@@ -50,10 +50,10 @@ def test_the_numpy_decoder_computes_the_reference():
 def test_the_numpy_decoder_draws_by_the_settings(card: ModelFiles):
     decoder, bos = NumpyDecoder(card.config, card.weights), card.tokenizer.bos
     drawn = [
-        decoder.tell(bos, 20, SampleConfig(temperature=0.8, top_k=top_k), seed=1)
+        decoder.generate(bos, 20, SampleConfig(temperature=0.8, top_k=top_k), seed=1)
         for top_k in (0, 40, 1)
     ]
-    best = decoder.tell(bos, 20, SampleConfig(temperature=0.0), seed=1)
+    best = decoder.generate(bos, 20, SampleConfig(temperature=0.0), seed=1)
     assert drawn[2] == best
     assert all(len(ids) == 20 and ids != best for ids in drawn[:2])
 

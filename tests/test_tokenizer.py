@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinybuddy.corpus.tales import tell
+from tinybuddy.corpus.tales import generate_tale
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.tokenizer import (
     BOS,
@@ -17,7 +17,7 @@ from tinybuddy.tokenizer import (
     train_tokenizer,
 )
 
-STORIES = [tell(index).text for index in range(100)]
+STORIES = [generate_tale(index).text for index in range(100)]
 BPE = train_tokenizer(STORIES, 512)
 CHARACTERS = train_tokenizer(STORIES, 27, "characters")
 

@@ -73,7 +73,7 @@ class Layer:
 
 
 class NumpyDecoder:
-    """A model that tells one story at a time."""
+    """A model that generates one story at a time."""
 
     def __init__(self, config: ModelConfig, weights: Mapping[str, Array]) -> None:
         hidden, inner, size = config.hidden_size, config.intermediate_size, config.head_dim
@@ -144,7 +144,7 @@ class NumpyDecoder:
         self.scale[()] = scale / math.sqrt(float(x.dot(x)) / len(x) + self.eps)
         multiply(x, self.scale, self.normed)
 
-    def tell(self, first: int, length: int, sample: SampleConfig, seed: int) -> list[int]:
+    def generate(self, first: int, length: int, sample: SampleConfig, seed: int) -> list[int]:
         """Return the ids after ``first``: by temperature and top-k, or the best ones for 0."""
         temperature, top_k = sample.temperature, sample.top_k
         uniform, running = random.Random(seed).random, self.running

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tinybuddy.corpus import tales
 from tinybuddy.corpus.tales import (
     Choice,
+    Generator,
     Mark,
     Option,
     Parts,
@@ -24,10 +25,9 @@ from tinybuddy.corpus.tales import (
     Record,
     Remember,
     Tale,
-    Teller,
     entropy,
+    generate_tale,
     grammar,
-    tell,
 )
 
 COUNT = 5000
@@ -45,13 +45,13 @@ class UndecidedError(Exception):
     """An opening has reached its option's first choice."""
 
 
-def opening(teller: Teller, option: Option) -> tuple[str, bool]:
+def opening(generator: Generator, option: Option) -> tuple[str, bool]:
     """What the option says before its own first choice, and whether that is all it says."""
 
     def stop(*_: object) -> Option:
         raise UndecidedError
 
-    ahead = Teller(stop, dict(teller.memory), set(teller.marks))
+    ahead = Generator(stop, dict(generator.memory), set(generator.marks))
     try:
         ahead.say(option.parts)
     except UndecidedError:
@@ -75,16 +75,16 @@ class Reader:
     def __init__(self, text: str) -> None:
         self.text = text
 
-    def __call__(self, teller: Teller, choice: Choice) -> Option:
-        assert self.text.startswith(teller.text)
-        openings = [opening(teller, option) for option in choice.options]
+    def __call__(self, generator: Generator, choice: Choice) -> Option:
+        assert self.text.startswith(generator.text)
+        openings = [opening(generator, option) for option in choice.options]
         openings_sorted = sorted(openings)  # what starts with an opening comes right after it
         for at, one in enumerate(openings_sorted, start=1):
             for other in openings_sorted[at:]:
                 if not other[0].startswith(one[0]):
                     break
                 assert not may_be_taken_for(one, other), f"{one[0]!r} also starts {other[0]!r}"
-        rest = self.text[len(teller.text) :]
+        rest = self.text[len(generator.text) :]
         fits = [at for at, start in enumerate(openings) if may_be_taken_for(start, (rest, True))]
         assert len(fits) == 1, f"{len(fits)} ways to read {rest[:40]!r}"
         return choice.options[fits[0]]
@@ -92,9 +92,9 @@ class Reader:
 
 def read_back(tale: Tale) -> bool:
     """Whether a reader of the text alone comes to the same choices, with the same bits."""
-    teller = Teller(Reader(tale.text))
-    teller.say(grammar().table("tale"))
-    return teller.text == tale.text and math.isclose(teller.bits, tale.bits)
+    generator = Generator(Reader(tale.text))
+    generator.say(grammar().table("tale"))
+    return generator.text == tale.text and math.isclose(generator.bits, tale.bits)
 
 
 def test_choices_are_recovered_from_the_text_alone() -> None:
@@ -104,17 +104,17 @@ def test_choices_are_recovered_from_the_text_alone() -> None:
 @settings(max_examples=25)
 @given(index=st.integers(0, 10**9), seed=st.integers())
 def test_any_tale_is_recovered(index: int, seed: int) -> None:
-    assert read_back(tell(index, seed))
+    assert read_back(generate_tale(index, seed))
 
 
 def test_a_reader_refuses_options_that_start_alike() -> None:
     alike = tales.Grammar({"tale": "the caterpillar [sat|lay].\nthe caterpillar [ran|hid]."})
     with pytest.raises(AssertionError, match="also starts"):
-        Teller(Reader("the caterpillar ran.")).say(alike.table("tale"))
+        Generator(Reader("the caterpillar ran.")).say(alike.table("tale"))
     apart = tales.Grammar({"tale": "a {pet}.", "pet": "cat\ncaterpillar"})
-    teller = Teller(Reader("a caterpillar."))
-    teller.say(apart.table("tale"))
-    assert teller.bits == 1.0
+    generator = Generator(Reader("a caterpillar."))
+    generator.say(apart.table("tale"))
+    assert generator.bits == 1.0
 
 
 def test_bits_are_minus_log2_of_the_probability() -> None:
@@ -122,10 +122,10 @@ def test_bits_are_minus_log2_of_the_probability() -> None:
     small = tales.Grammar({"tale": "[{a=pet} and {b=pet}|nobody].", "pet": "cat/dog/[big|red] fox"})
     draw, texts, bits = random.Random(0), Counter[str](), {}
     for _ in range(20_000):
-        teller = Teller(lambda _, it: draw.choices(it.options, cum_weights=it.ends)[0])
-        teller.say(small.table("tale"))
-        texts[teller.text] += 1
-        bits[teller.text] = teller.bits
+        generator = Generator(lambda _, it: draw.choices(it.options, cum_weights=it.ends)[0])
+        generator.say(small.table("tale"))
+        texts[generator.text] += 1
+        bits[generator.text] = generator.bits
     assert sum(2**-b for b in bits.values()) == pytest.approx(1)
     for text, count in texts.items():
         assert count / 20_000 == pytest.approx(2 ** -bits[text], abs=0.012)
@@ -211,9 +211,9 @@ def test_no_choices_can_make_a_tale_too_short_or_too_long() -> None:
 
 
 def test_a_tale_depends_on_index_and_seed_alone() -> None:
-    assert sample()[:50] == [tell(index) for index in range(50)]
-    assert tell(7, seed=1) == next(itertools.islice(tales.tales(1), 7, None))
-    assert tell(7, seed=1) != tell(7)
+    assert sample()[:50] == [generate_tale(index) for index in range(50)]
+    assert generate_tale(7, seed=1) == next(itertools.islice(tales.tales(1), 7, None))
+    assert generate_tale(7, seed=1) != generate_tale(7)
 
 
 def test_the_tales_do_not_change_unnoticed() -> None:
@@ -277,9 +277,9 @@ def test_what_is_remembered_is_not_drawn_again() -> None:
     seen = set()
     for index in range(20):
         draw = random.Random(index)
-        teller = Teller(lambda _, it, draw=draw: draw.choice(it.options))
-        teller.say(pairs.table("tale"))
-        seen.add(teller.text)
+        generator = Generator(lambda _, it, draw=draw: draw.choice(it.options))
+        generator.say(pairs.table("tale"))
+        seen.add(generator.text)
     assert seen == {"Ann met Bo.", "Bo met Ann."}
 
 
@@ -294,9 +294,9 @@ def test_what_is_remembered_is_not_drawn_again() -> None:
 )
 def test_signs(template: str, text: str) -> None:
     source = {"tale": template, "pet": "owl ; they: it", "tree": "big oak"}
-    teller = Teller(lambda _, choice: choice.options[0])
-    teller.say(tales.Grammar(source).table("tale"))
-    assert teller.text == text
+    generator = Generator(lambda _, choice: choice.options[0])
+    generator.say(tales.Grammar(source).table("tale"))
+    assert generator.text == text
 
 
 @pytest.mark.parametrize("template", ["{pet=pet}", "{what is this}"])

@@ -16,7 +16,7 @@ import tinybuddy
 from tests.conftest import Cli
 from tinybuddy.cli import main
 from tinybuddy.config import SampleConfig
-from tinybuddy.corpus.tales import tell
+from tinybuddy.corpus.tales import generate_tale
 from tinybuddy.defaults import DEFAULT_MODEL
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.evaluation import scorecard
@@ -42,7 +42,7 @@ def _fewer_stories(monkeypatch: pytest.MonkeyPatch) -> None:
 def story_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("split")
     for split, numbers in (("train", range(200)), ("validation", range(200, 260))):
-        text = "\n<|endoftext|>\n".join(tell(n).text for n in numbers)
+        text = "\n<|endoftext|>\n".join(generate_tale(n).text for n in numbers)
         (folder / f"{split}.txt").write_text(text, encoding="utf-8")
     return folder
 
@@ -56,7 +56,7 @@ def test_the_verb(capsys: pytest.CaptureFixture[str], small_run: Run, story_fold
     assert found["parameters"] == small_run.model.config.parameters
     assert found["seconds"] > 0
     assert found["tokens_per_second"] > 0
-    stories = [tell(n).text for n in range(200, 260)]
+    stories = [generate_tale(n).text for n in range(200, 260)]
     assert found["bits_per_byte"] == pytest.approx(
         small_run.model.score(stories).bits_per_byte, rel=1e-9
     )
@@ -122,7 +122,7 @@ def test_bits_per_byte_are_those_of_transformers(tmp_path: Path):
     folder = tinybuddy.export("hub", NAME, tmp_path / "model")
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    stories = [tell(n).text for n in range(8)]
+    stories = [generate_tale(n).text for n in range(8)]
     bits, size, context = 0.0, 0, model.config.max_position_embeddings
     for story in stories:
         ids = torch.tensor([[*tokenizer(story).input_ids, tokenizer.eos_token_id]])
@@ -142,7 +142,7 @@ def test_bits_per_byte_are_those_of_transformers(tmp_path: Path):
 def test_overlap_is_said_loudly(small_run: Run, tmp_path: Path, stories: list[str]):
     """The run was trained on nearly all of what is its validation text here."""
     for split, part in (("train", range(100, 160)), ("validation", range(60))):
-        text = "\n<|endoftext|>\n".join(tell(n).text for n in part)
+        text = "\n<|endoftext|>\n".join(generate_tale(n).text for n in part)
         (tmp_path / f"{split}.txt").write_text(text, encoding="utf-8")
     found = tinybuddy.evaluate(small_run.path, data=tmp_path)
     (warning,) = found.scorecards[0].warnings
@@ -193,7 +193,7 @@ def test_validation_stories_that_cannot_be_used(
     cli: Cli, tmp_path: Path, validation: str, says: str
 ):
     (tmp_path / "train.txt").write_text(
-        "\n<|endoftext|>\n".join(tell(n).text for n in range(30)), encoding="utf-8"
+        "\n<|endoftext|>\n".join(generate_tale(n).text for n in range(30)), encoding="utf-8"
     )
     (tmp_path / "validation.txt").write_text(validation, encoding="utf-8")
     done = cli("evaluate", NAME, "--data", tmp_path)

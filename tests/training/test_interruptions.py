@@ -19,7 +19,7 @@ from tests.training.helpers import interrupt_at, weights_hash
 from tinybuddy.backends.engine.trainer import EngineTrainer
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.progress import Hooks
-from tinybuddy.training.checkpoint import load_checkpoint, read_metrics, read_record
+from tinybuddy.training.checkpoint import load_checkpoint, read_metadata, read_metrics
 from tinybuddy.training.loop import Run
 from tinybuddy.training.session import resume, train
 
@@ -257,7 +257,7 @@ def test_ctrl_c_at_an_evaluation_keeps_its_row(
     for key in ("step", "loss", "bits_per_byte", "gradient_norm", "learning_rate", "sample"):
         assert [row[key] for row in again.metrics] == [row[key] for row in small_run.metrics], key
     assert weights_hash(again.path) == weights_hash(small_run.path)
-    assert "due" not in read_record(again.path)
+    assert "due" not in read_metadata(again.path)
 
 
 def test_ctrl_c_while_all_is_scored_loses_nothing(small_run: Run, story_file, tmp_path: Path):

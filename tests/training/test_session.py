@@ -26,8 +26,8 @@ from tinybuddy.tokenizer import encode_story
 from tinybuddy.training import loop
 from tinybuddy.training.checkpoint import (
     load_checkpoint,
+    read_metadata,
     read_recipe,
-    read_record,
 )
 from tinybuddy.training.loop import Run, _Loop
 from tinybuddy.training.session import plan, resume, train
@@ -44,7 +44,7 @@ def test_a_run_learns_and_leaves_what_the_contract_names(small_run: Run, story_f
     recipe = read_recipe(run)
     assert recipe.train.steps == SMALL["steps"]
     assert recipe.train.data == str(story_file)
-    record = read_record(run)
+    record = read_metadata(run)
     assert record["result"] == small_run.result
     assert record["data"]["sha256"]
     assert record["engine"] in ("avx512", "avx2", "baseline")

@@ -23,7 +23,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--data",
         metavar="PATH|HUB_NAME|tales",
-        help="human stories; without them some gauges cannot be run",
+        help="human stories; without them some metrics cannot be run",
     )
     verb.add_argument(
         "--stories",

@@ -208,11 +208,11 @@ def grammar() -> Grammar:
     return Grammar(tomllib.loads(file.read_text(encoding="utf-8")))
 
 
-Chooser: TypeAlias = "Callable[[Teller, Choice], Option]"
+Chooser: TypeAlias = "Callable[[Generator, Choice], Option]"
 
 
 @dataclass
-class Teller:
+class Generator:
     """Says parts from left to right, and asks `choose` at each choice."""
 
     choose: Chooser
@@ -262,23 +262,23 @@ class Tale:
     bits: float
 
 
-def tell(index: int, seed: int = 0) -> Tale:
+def generate_tale(index: int, seed: int = 0) -> Tale:
     """The tale with this index (from 0). The same on every machine and Python version."""
     # random() is the one method whose numbers Python promises never to change.
     draw = random.Random(f"{seed}/{index}").random
 
-    def choose(_: Teller, choice: Choice) -> Option:
+    def choose(_: Generator, choice: Choice) -> Option:
         ends = choice.ends
         return choice.options[bisect(ends, draw() * ends[-1], hi=len(ends) - 1)]
 
-    teller = Teller(choose)
-    teller.say(grammar().table("tale"))
-    return Tale(teller.text, teller.bits)
+    generator = Generator(choose)
+    generator.say(grammar().table("tale"))
+    return Tale(generator.text, generator.bits)
 
 
 def tales(seed: int = 0) -> Iterator[Tale]:
     """All tales of a seed, index 0, 1, 2, and on without end."""
-    return (tell(index, seed) for index in count_from())
+    return (generate_tale(index, seed) for index in count_from())
 
 
 @dataclass(frozen=True)

@@ -127,12 +127,12 @@ def read_recipe(run: Path) -> Recipe:
     return parse_recipe(read_text(path, MAX_RECIPE_BYTES), str(path))
 
 
-def write_record(run: Path, record: dict[str, Any]) -> None:
+def write_metadata(run: Path, record: dict[str, Any]) -> None:
     """Write ``run.json``."""
     write_text(run / "run.json", json.dumps(record, indent=2) + "\n")
 
 
-def read_record(run: Path) -> dict[str, Any]:
+def read_metadata(run: Path) -> dict[str, Any]:
     """Read ``run.json``; empty where the run did not come so far."""
     path = run / "run.json"
     if not path.exists():

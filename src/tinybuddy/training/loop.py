@@ -33,12 +33,12 @@ from tinybuddy.training.checkpoint import (
     clear,
     is_run,
     load_checkpoint,
+    read_metadata,
     read_metrics,
-    read_record,
     rewind_metrics,
     save_checkpoint,
+    write_metadata,
     write_recipe,
-    write_record,
 )
 from tinybuddy.training.dataset import Dataset
 from tinybuddy.training.provenance import provenance
@@ -123,7 +123,7 @@ def fit(
         raise TinybuddyError(f"The checkpoint in {out} is not of its recipe.toml: put that back.")
     if start is not None and start.files.tokenizer.to_json() != dataset.tokenizer.to_json():
         raise TinybuddyError(f"The model in {out} has another tokenizer than the data: begin anew.")
-    _record(out, recipe, dataset)
+    _note_metadata(out, recipe, dataset)
     found = dataset.survey
     hooks.on_note(
         f"{recipe.name}: {recipe.model.parameters:,} parameters, {recipe.train.steps:,} steps on "
@@ -229,7 +229,7 @@ class _Loop:
             found = self._score(self.dataset.validation[: config.eval_stories])
         except Stopped:
             due = {"step": self.step, "loss": loss, "gradient_norm": self.norm}
-            write_record(self.run, read_record(self.run) | {"due": due})
+            write_metadata(self.run, read_metadata(self.run) | {"due": due})
             raise
         model = Model(self._files(), self.trainer)
         row = {
@@ -255,7 +255,7 @@ class _Loop:
 
     def _evaluate_again(self) -> None:
         """Make up for an evaluation that `Stop` ended."""
-        match read_record(self.run).get("due"):
+        match read_metadata(self.run).get("due"):
             case {"step": self.step, "loss": float(loss), "gradient_norm": float(norm)}:
                 self.losses, self.norm = [loss], norm
                 self._evaluate()
@@ -281,9 +281,9 @@ class _Loop:
             "data": self.dataset.survey.source,
             **places(self.run),
         }
-        record = read_record(self.run) | {"result": result}
+        record = read_metadata(self.run) | {"result": result}
         record.pop("due", None)
-        write_record(self.run, record)
+        write_metadata(self.run, record)
         self.hooks.on_progress("done", 1, 1)
         return Run(self.run, result)
 
@@ -331,11 +331,11 @@ def places(run: Path) -> dict[str, str]:
     return {"run": str(run), "model": str(latest_checkpoint(run))}
 
 
-def _record(run: Path, recipe: Recipe, dataset: Dataset) -> None:
+def _note_metadata(run: Path, recipe: Recipe, dataset: Dataset) -> None:
     """Write what is needed to do the run again elsewhere."""
-    if "data" in read_record(run):
+    if "data" in read_metadata(run):
         return
-    write_record(
+    write_metadata(
         run,
         {
             "started": datetime.now(UTC).isoformat(timespec="seconds"),

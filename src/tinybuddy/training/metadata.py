@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tinybuddy.disk import read_text
-from tinybuddy.training.checkpoint import is_run, read_recipe, read_record
+from tinybuddy.training.checkpoint import is_run, read_metadata, read_recipe
 
 TRAINING, FACTS = "training.json", "facts.npz"
 
@@ -28,7 +28,7 @@ def training_of(model: Path) -> dict[str, Any]:
     run = _run_of(model)
     if run is None:
         return {}
-    record = read_record(run)
+    record = read_metadata(run)
     result = record.pop("result", {})
     if "data" in record:
         record["data"] = record["data"] | {"source": short_source(record["data"]["source"])}

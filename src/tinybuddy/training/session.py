@@ -29,8 +29,8 @@ from tinybuddy.training.checkpoint import (
     is_taken,
     load_checkpoint,
     locked,
+    read_metadata,
     read_recipe,
-    read_record,
     write_recipe,
 )
 from tinybuddy.training.dataset import prepare
@@ -81,7 +81,7 @@ def train(
             with hooks or open_progress() as hooks:
                 return _work(run, recipe, hooks)
         except TinybuddyError:
-            if not read_record(run):  # it never began, and the same command may be given again
+            if not read_metadata(run):  # it never began, and the same command may be given again
                 clear(run, everything=True)
             raise
 
@@ -96,7 +96,7 @@ def resume(run: str | Path, hooks: Hooks | None = None) -> Run:
     run = Path(run)
     read_recipe(run)  # before a lock makes the folder
     with locked(run):
-        recipe, result = read_recipe(run), read_record(run).get("result")
+        recipe, result = read_recipe(run), read_metadata(run).get("result")
         if result:
             (hooks or PlainProgress()).on_note(f"{run} is finished: nothing is left to do.")
             return Run(run, result | places(run))  # it may have been moved since
@@ -129,7 +129,7 @@ def _work(run: Path, recipe: Recipe, hooks: Hooks) -> Run:
     clear(run)
     if recipe.train.data == "-":
         raise TinybuddyError(f"Standard input of {run} was not read to its end: begin a new run.")
-    known = read_record(run).get("data", {}).get("sha256")
+    known = read_metadata(run).get("data", {}).get("sha256")
     dataset = prepare(recipe, tokenizer=_known_tokenizer(run), sha256=known, hooks=hooks)
     if dataset.data != recipe.train.data:  # `auto`, resolved for good
         recipe = recipe.with_settings({"data": dataset.data})

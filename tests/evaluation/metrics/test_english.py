@@ -9,7 +9,7 @@ from string import ascii_lowercase
 import pytest
 
 from tinybuddy.corpus.statistics import words
-from tinybuddy.corpus.tales import tell
+from tinybuddy.corpus.tales import generate_tale
 from tinybuddy.evaluation.metrics.english import english_words
 
 FOLDER = resources.files("tinybuddy.evaluation.metrics")
@@ -52,7 +52,7 @@ def test_function_words_and_names_are_words():
 
 
 def test_words_of_the_tales_are_words():
-    found = [word for index in range(500) for word in words(tell(index).text)]
+    found = [word for index in range(500) for word in words(generate_tale(index).text)]
     # 98.1 % measured; missing are names (Leila, Kofi), animals and sounds (piglet, ribbit).
     assert sum(word in english_words() for word in found) / len(found) > 0.975
 

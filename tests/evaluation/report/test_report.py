@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tinybuddy.corpus.tales import tell
+from tinybuddy.corpus.tales import generate_tale
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.evaluation import bootstrap as statistic
 from tinybuddy.evaluation import scorecard
@@ -64,7 +64,7 @@ def evaluation(small_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Eval
     """A real one, with few stories and short bootstraps."""
     folder = tmp_path_factory.mktemp("split")
     for split, numbers in (("train", range(100)), ("validation", range(100, 140))):
-        text = "\n<|endoftext|>\n".join(tell(n).text for n in numbers)
+        text = "\n<|endoftext|>\n".join(generate_tale(n).text for n in numbers)
         (folder / f"{split}.txt").write_text(text, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scorecard, "SEEDS", 3)

@@ -1,8 +1,8 @@
-"""Whoever tells stories for `decode_speed.py`, behind one interface.
+"""Whoever generates stories for `decode_speed.py`, behind one interface.
 
 A story begins with `<bos>` and fills the context: `<eos>` is a token like any other, so that all
-tell equally many. To get ready for one (to empty a cache, to seed) is not timed, for anybody; to
-compute, to draw and to hand the id over to the next step is.
+generate equally many. To get ready for one (to empty a cache, to seed) is not timed, for anybody;
+to compute, to draw and to hand the id over to the next step is.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class MissingError(Exception):
     """A peer is not installed; says what to do."""
 
 
-class Teller:
+class Generator:
     """A peer.
 
     Attributes:
@@ -41,10 +41,10 @@ class Teller:
     top_k = True
 
     def begin(self, sample: SampleConfig, seed: int) -> Callable[[], Ids]:
-        """Get ready, and return what tells one story or several at once."""
+        """Get ready, and return what generates one story or several at once."""
         raise NotImplementedError
 
-    def tell(self, sample: SampleConfig, seed: int, seconds: float = 0.0) -> tuple[Ids, float]:
+    def generate(self, sample: SampleConfig, seed: int, seconds: float = 0.0) -> tuple[Ids, float]:
         """Tell for about so long, one story at least: the latest ids, and tokens per second."""
         told, spent, ids = 0, 0.0, []
         while not told or spent < seconds:
@@ -57,7 +57,7 @@ class Teller:
         return ids, told / spent
 
 
-class Engine(Teller):
+class Engine(Generator):
     """The engine of this package."""
 
     def __init__(self, model: LoadedModel, texts: int = 1, int8: bool = False) -> None:
@@ -72,10 +72,10 @@ class Engine(Teller):
 
     def begin(self, sample: SampleConfig, seed: int) -> Callable[[], Ids]:
         """Get ready."""
-        from tinybuddy.backends.engine.decoder import Story
+        from tinybuddy.backends.engine.decoder import GeneratedText
 
         stories = [
-            Story(self.decoder, [self.bos], self.length, sample, seed + text)
+            GeneratedText(self.decoder, [self.bos], self.length, sample, seed + text)
             for text in range(self.texts)
         ]
         for story in stories:
@@ -88,7 +88,7 @@ class Engine(Teller):
         return go
 
 
-class Numpy(Teller):
+class Numpy(Generator):
     """Our decoder in NumPy alone."""
 
     def __init__(self, model: LoadedModel) -> None:
@@ -102,10 +102,10 @@ class Numpy(Teller):
 
     def begin(self, sample: SampleConfig, seed: int) -> Callable[[], Ids]:
         """Get ready."""
-        return lambda: [self.decoder.tell(self.bos, self.length, sample, seed)]
+        return lambda: [self.decoder.generate(self.bos, self.length, sample, seed)]
 
 
-class Torch(Teller):
+class Torch(Generator):
     """``model.py`` with its key-value cache, and a draw that stays in PyTorch."""
 
     def __init__(self, model: LoadedModel) -> None:
@@ -147,7 +147,7 @@ class Torch(Teller):
         return go
 
 
-class Transformers(Teller):
+class Transformers(Generator):
     """``LlamaForCausalLM.generate``."""
 
     def __init__(self, model: LoadedModel, folder: Path) -> None:
@@ -182,7 +182,7 @@ class Transformers(Teller):
         )[:, 1:].tolist()
 
 
-class LlamaCpp(Teller):
+class LlamaCpp(Generator):
     """``llama_decode`` and llama.cpp's own samplers, through the lowest level of its bindings."""
 
     def __init__(self, model: LoadedModel, folder: Path) -> None:
@@ -242,7 +242,7 @@ class LlamaCpp(Teller):
         return go
 
 
-class Llama2c(Teller):
+class Llama2c(Generator):
     """``run.c``, compiled here with the best of its flags; it has no top-k."""
 
     top_k = False
@@ -276,7 +276,7 @@ class Llama2c(Teller):
             f"{compilers.stdout.splitlines()[0]}, {' '.join(self.flags)}"
         )
 
-    def tell(self, sample: SampleConfig, seed: int, seconds: float = 0.0) -> tuple[Ids, float]:
+    def generate(self, sample: SampleConfig, seed: int, seconds: float = 0.0) -> tuple[Ids, float]:
         """Tell in a process of its own, which times itself."""
         return self._run(self.program, sample.temperature, seed, seconds)
 
