@@ -1,4 +1,4 @@
-"""Any model under evaluation in EleutherAI's lm-evaluation-harness, beside those it knows itself."""
+"""Any model under evaluation in EleutherAI's lm-evaluation-harness, beside its own."""
 
 from __future__ import annotations
 
