@@ -94,7 +94,10 @@ def test_logits_losses_and_gradients_are_those_of_pytorch(shape: tuple[int, ...]
     )
 
     loss, norm = ours.step(inputs, targets, 0.0)
-    assert (loss, norm) == pytest.approx(theirs.step(inputs, targets, 0.0), rel=1e-5, abs=1e-6)
+    their_loss, _ = theirs.step(inputs, targets, 0.0)
+    # PyTorch adds the squares up in float32, which on arm64 is 1.1e-5 off, with 3,001 rows.
+    exact = math.sqrt(sum(float((p.grad.double() ** 2).sum()) for p in theirs.model.parameters()))
+    assert (loss, norm) == pytest.approx((their_loss, exact), rel=1e-5, abs=1e-6)
     gradient = ours.gradient()
     total = math.sqrt(sum(float(np.sum(g.astype(np.float64) ** 2)) for g in gradient.values()))
     assert total == pytest.approx(norm, rel=1e-5, abs=1e-9)
