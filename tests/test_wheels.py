@@ -143,7 +143,10 @@ def runnable() -> tuple[str, ...]:
 
 
 def test_the_engines_tests_pass_on_arm64(wheels: Wheels, tmp_path: Path):
-    """All of them, by a Python for arm64 with the wheel, numpy and PyTorch; golden texts too."""
+    """By a Python for arm64 with the wheel, numpy and PyTorch; golden texts too.
+
+    Of training only what is compared with PyTorch: all of it is 20 minutes under the emulator.
+    """
     tools = ("qemu-aarch64", "apt-get", "dpkg-deb")
     if missing := [name for name in tools if not shutil.which(name)]:
         pytest.skip(f"needs {', '.join(missing)}: Debian, and apt-get install qemu-user")
@@ -169,6 +172,8 @@ def test_the_engines_tests_pass_on_arm64(wheels: Wheels, tmp_path: Path):
             "-q",
             "-p",
             "no:cacheprovider",
+            "-k",
+            "test_abi or test_decode or logits_losses or hundred_steps",
             *tests,
         ],
         env=environment,
