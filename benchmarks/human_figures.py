@@ -1,4 +1,4 @@
-"""Measure the human stories of TinyStories, for scorecards without data: evaluate/human.json.
+"""Measure the human stories of TinyStories, for scorecards without data: evaluation/human.json.
 
     python benchmarks/human_figures.py FOLDER     # one that holds train.* and validation.*
 
@@ -16,7 +16,7 @@ from tinybuddy.evaluation.evidence import gather
 from tinybuddy.evaluation.scorecard import open_standard
 from tinybuddy.training.metadata import short_source
 
-OUT = Path(tinybuddy.config.__file__).parent / "evaluate" / "human.json"
+OUT = Path(tinybuddy.config.__file__).parent / "evaluation" / "human.json"
 STORIES = 5000
 
 

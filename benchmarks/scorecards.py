@@ -4,7 +4,7 @@
                                     [--records]
 
 DATA is a folder with `train.*` and `validation.*`. The unlimited 5-gram of the first model's tokens
-comes last. The training text of all is what the first model learned, or --stories.
+comes last. The training text of all is that of the first model, or --stories.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tinybuddy.evaluation.scorecard import Scorecard
 from tinybuddy.evaluation.session import evaluate
 from tinybuddy.terminal import open_progress
 
-OUT = Path(tinybuddy.config.__file__).parent / "evaluate" / "records.json"
+OUT = Path(tinybuddy.config.__file__).parent / "evaluation" / "report" / "published.json"
 RIVAL = "5-gram, unlimited"
 
 
@@ -47,7 +47,7 @@ def main() -> None:
     rival = f"{RIVAL}, of {len(found.evidence.train):,} stories"
     cards = dict(zip(models, found.scorecards, strict=True)) | {rival: found.beside[RIVAL]}
     claims = {name: claim for name, (_, _, claim) in models.items()}
-    claims[rival] = "no model: it counts rows of five tokens"
+    claims[rival] = "no model: it counts 5-grams"
     print(_table(cards))
     if options.records:
         command = f"python benchmarks/scorecards.py {shown(options.data)}"

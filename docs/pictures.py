@@ -3,8 +3,8 @@
     python docs/pictures.py
 
 Recipe `speedrun` trains on the built-in tales. `pictures/training.svg` is the live view of the
-terminal when the run is at `MOMENT` of its steps, `pictures/loss.svg` the curve that the run writes.
-Neither loads anything from elsewhere: letters are in whatever monospace font the reader has.
+terminal when the run is at `MOMENT` of its steps, `pictures/loss.svg` the curve that the run
+writes. Neither loads anything: letters are in whatever monospace font the reader has.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from tinybuddy.backends import open_backend
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.formats.hub import read_model
 from tinybuddy.generation.model import Model
-from tinybuddy.scoring import LOST_BYTE_BITS, score, windows
+from tinybuddy.scoring import BATCH_TOKENS, LOST_BYTE_BITS, batched, score, windows
 from tinybuddy.tokenizer import encode_story, train_tokenizer
 from tinybuddy.training.loop import Run
 from tinybuddy.weights import weight_shapes
@@ -90,3 +90,15 @@ def test_broken_weights_are_one_sentence(small_run: Run):
     model = Model(files, open_backend(files.config, weights))
     with pytest.raises(TinybuddyError, match="not finite"):
         model.score("A cat.")
+
+
+SIZES = st.integers(1, 2 * BATCH_TOKENS)
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), SIZES), max_size=40))
+def test_batches_are_of_one_group_and_not_too_large(items: list[tuple[int, int]]):
+    found = list(batched(items, lambda it: it[0], lambda it: it[1]))
+    assert sorted(item for batch in found for item in batch) == sorted(items)
+    for batch in found:
+        assert len({group for group, _ in batch}) == 1
+        assert len(batch) == 1 or len(batch) * max(size for _, size in batch) <= BATCH_TOKENS

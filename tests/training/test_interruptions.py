@@ -8,7 +8,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from tests.training.helpers import interrupt_at, weights_hash
 from tinybuddy.backends.engine.trainer import EngineTrainer
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.progress import Hooks
-from tinybuddy.training.checkpoint import is_run, load_checkpoint, read_metadata, read_metrics
+from tinybuddy.training.checkpoint import load_checkpoint, read_metadata, read_metrics
 from tinybuddy.training.loop import Run
 from tinybuddy.training.session import resume, train
 
@@ -54,135 +54,114 @@ def _latest_step(run: Path) -> int:
     return int(path.read_text()) if path.exists() else -1
 
 
-# Trains or goes on, and kills itself so many calls of functions after a step.
-DOOMED = """
-import json, os, signal, sys
+# Trains, or goes on with what is there, in one fork after another. Each kills itself, until one
+# comes to the end: so many calls of functions after a step, or at a call that makes something last.
+LIVES = """
+import json, os, shutil, signal, sys
 from pathlib import Path
+from tinybuddy.backends.engine.trainer import EngineTrainer  # so that each fork finds it imported
+from tinybuddy.corpus.statistics import write_statistics
+from tinybuddy.formats.runs import has_checkpoint, latest_checkpoint
 from tinybuddy.progress import Hooks
 from tinybuddy.training.checkpoint import is_run
 from tinybuddy.training.session import resume, train
 
-step, calls, out, data = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
+data, out, kills, settings = sys.argv[1], Path(sys.argv[2]), *map(json.loads, sys.argv[3:])
 
-def count(frame, event, argument):
-    global calls
-    calls -= 1
-    if calls < 0:
+def count(*_):
+    global left
+    left -= 1
+    if left < 0:
         os.kill(os.getpid(), signal.SIGKILL)
+
+def armed(function):
+    def call(*arguments, **options):
+        count()
+        return function(*arguments, **options)
+    return call
 
 class Doomed(Hooks):
     def on_step(self, done, *_):
         if done >= step:
             sys.setprofile(count)
 
-if step == 0:
-    sys.setprofile(count)
-if is_run(out):
-    resume(out, Doomed())
-else:
-    train(data=data, out=out, hooks=Doomed(), **json.loads(sys.argv[5]))
+def live():
+    hooks = Hooks()
+    if step is None:
+        for place, name in ((os, "replace"), (os, "rename"), (os, "fsync"), (shutil, "rmtree")):
+            setattr(place, name, armed(getattr(place, name)))
+    elif step == 0:
+        sys.setprofile(count)
+    else:
+        hooks = Doomed()
+    resume(out, hooks) if is_run(out) else train(data=data, out=out, hooks=hooks, **settings)
+
+for step, left in kills:
+    if not (child := os.fork()):
+        live()
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(json.dumps([code, int(latest_checkpoint(out).name) if has_checkpoint(out) else -1]))
+    if code != -signal.SIGKILL:
+        break
 """
+Kill = tuple[int | None, int]  # after a step, or None for calls that make something last; calls
 
 
-@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
-@pytest.mark.parametrize("kills", [6, pytest.param(60, marks=pytest.mark.slow)])
-def test_kills_at_random_moments_change_nothing(story_file: Path, tmp_path: Path, kills: int):
-    """SIGKILL again and again, from the first moments on; the same bytes at the end."""
-    settings = SMALL | {"steps": 8 * kills, "eval_every": 3}
-    whole = train(data=story_file, out=tmp_path / "whole", hooks=Hooks(), **settings)
-    killed, draw = tmp_path / "killed", random.Random(kills)
-    reached = []
-    for kill in range(kills):
-        # The first before or soon after the run is there, the others 6 steps and a little later.
-        step, calls = (6 * kill, draw.randrange(3000)) if kill else (0, draw.randrange(300))
-        command = [sys.executable, "-c", DOOMED, str(step), str(calls), str(killed)]
-        done = subprocess.run(
-            [*command, str(story_file), json.dumps(settings)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-            timeout=HANG,
-        )
-        assert done.returncode == -signal.SIGKILL, (step, calls, done.stderr)
-        reached.append(_latest_step(killed))
-    assert len({*reached}) >= min(kills, 4), reached
-    assert resume(killed, Hooks()).result["steps"] == settings["steps"]
+def _live(
+    data: Path, out: Path, kills: Iterable[Kill], settings: dict[str, Any]
+) -> list[tuple[int, int]]:
+    """Return how each life ended, and the step of the checkpoint that it left."""
+    arguments = [str(data), str(out), json.dumps([*kills]), json.dumps(settings)]
+    done = subprocess.run(
+        [sys.executable, "-c", LIVES, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=HANG,
+    )
+    assert done.returncode == 0, done.stderr
+    lives = [tuple(json.loads(line)) for line in done.stdout.splitlines()]
+    assert {code for code, _ in lives} <= {0, -signal.SIGKILL}, done.stderr
+    return lives
+
+
+def _is_as_never_killed(killed: Path, whole: Run) -> None:
     assert weights_hash(killed) == weights_hash(whole.path)
     steps = [row["step"] for row in read_metrics(killed)]
     assert steps == [row["step"] for row in whole.metrics]
     assert not list(killed.glob("**/.*.part"))
 
 
-KILLER = """
-import os, pathlib, shutil, signal, sys
-from tinybuddy.cli import main
-
-left = int(sys.argv[1])
-
-def armed(function):
-    def call(*arguments, **options):
-        global left
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*arguments, **options)
-    return call
-
-for place, name in ((os, "replace"), (os, "rename"), (os, "fsync"), (shutil, "rmtree")):
-    setattr(place, name, armed(getattr(place, name)))
-code = main(sys.argv[2:])
-print(int(sys.argv[1]) - left, file=sys.stderr)
-sys.exit(code)
-"""
-
-
-def _run_killer(calls: int, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", KILLER, str(calls), *arguments],
-        cwd=folder,
-        capture_output=True,
-        encoding="utf-8",
-        stdin=subprocess.DEVNULL,
-        check=False,
-        timeout=HANG,
-    )
-
-
-def _resume_to_the_end(out: Path, whole: Run) -> None:
-    assert resume(out, Hooks()).result["steps"] == SMALL["steps"]
-    assert weights_hash(out) == weights_hash(whole.path)
-    assert [row["step"] for row in read_metrics(out)] == [4, 8, 12]
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+@pytest.mark.parametrize("kills", [20, pytest.param(400, marks=pytest.mark.slow)])
+def test_kills_at_random_moments_change_nothing(story_file: Path, tmp_path: Path, kills: int):
+    """SIGKILL again and again, from the first moments on; the same bytes at the end."""
+    settings = SMALL | {"steps": 4 * kills, "eval_every": 2}
+    whole = train(data=story_file, out=tmp_path / "whole", hooks=Hooks(), **settings)
+    killed, draw = tmp_path / "killed", random.Random(kills)
+    # Some 70,000 calls come before the first step; two steps, an evaluation and a checkpoint are
+    # some 20,000.
+    moments: list[Kill] = [(0, draw.randrange(70_000)) for _ in range(3)]
+    moments += [(3 * kill, draw.randrange(20_000)) for kill in range(1, kills)]
+    lives = _live(story_file, killed, moments, settings)
+    assert len(lives) >= kills // 2
+    assert len({step for _, step in lives}) >= kills // 3, lives
+    assert resume(killed, Hooks()).result["steps"] == settings["steps"]
+    _is_as_never_killed(killed, whole)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
-@pytest.mark.parametrize(
-    "moments",
-    [(1, 3, 8, 12, 18, 20, 22, 24, 30, 38), pytest.param(range(40), marks=pytest.mark.slow)],
-    ids=["some", "all"],
-)
 def test_a_kill_between_any_two_writes_changes_nothing(
-    small_run: Run, story_file: Path, tmp_path: Path, moments: Sequence[int]
+    small_run: Run, story_file: Path, tmp_path: Path
 ):
-    """Killed at calls that make things last, one after another, in training and in resuming."""
-    arguments = _train_arguments(story_file, "whole")
-    done = _run_killer(10**9, tmp_path, *arguments)
-    assert done.returncode == 0, done.stderr
-    total = int(done.stderr.splitlines()[-1])
-    assert total > 50
-    # Each further kill comes a few calls into what the resumed run writes.
-    out = tmp_path / "killed"
-    arguments = _train_arguments(story_file, "killed")
-    kills = 0
-    for calls in moments:
-        verb = ["resume", "killed"] if is_run(out) else arguments
-        done = _run_killer(calls, tmp_path, *verb)
-        if done.returncode == 0:
-            break
-        assert done.returncode == -signal.SIGKILL, done.stderr
-        kills += 1
-    assert kills >= 8
-    _resume_to_the_end(out, small_run)
+    """Killed at the first call that makes something last, then at the second of what goes on ..."""
+    killed = tmp_path / "killed"
+    lives = _live(story_file, killed, [(None, calls) for calls in range(1000)], SMALL)
+    assert lives[-1] == (0, SMALL["steps"])
+    assert len(lives) > 20
+    _is_as_never_killed(killed, small_run)
 
 
 @pytest.mark.slow
@@ -193,13 +172,11 @@ def test_a_kill_at_each_write_of_a_new_run_changes_nothing(
     """Killed once, at the first call that makes something last, at the second, ... at the last."""
     calls = 0
     while True:
-        name = f"killed-{calls}"
-        done = _run_killer(calls, tmp_path, *_train_arguments(story_file, name))
-        if done.returncode == 0:
+        killed = tmp_path / f"killed-{calls}"
+        lives = _live(story_file, killed, [(None, calls), (None, 10**9)], SMALL)
+        _is_as_never_killed(killed, small_run)
+        if len(lives) == 1:
             break
-        assert done.returncode == -signal.SIGKILL, done.stderr
-        if is_run(tmp_path / name):
-            _resume_to_the_end(tmp_path / name, small_run)
         calls += 1
     assert calls > 50
 

@@ -35,7 +35,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")  # noqa: RUF001  (the curly
 
 @dataclass(frozen=True)
 class TextStatistics:
-    """Words and rows of words of a text.
+    """Words and 4-grams of a text.
 
     Attributes:
         counts: how often each word occurs, the most frequent first.
@@ -67,7 +67,7 @@ def gram_hashes(words: list[str]) -> list[int]:
 
 
 def text_statistics(stories: Iterable[str]) -> TextStatistics:
-    """Read stories once; memory grows with the distinct words and rows of words alone."""
+    """Read stories once; memory grows with the distinct words and 4-grams alone."""
     counts: Counter[str] = Counter()
     grams, fresh = np.zeros(0, np.uint32), array("I")
     for story in stories:

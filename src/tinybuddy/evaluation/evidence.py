@@ -54,7 +54,7 @@ class Evidence:
 
     @cached_property
     def statistics(self) -> TextStatistics | None:
-        """Words and rows of words of the training stories."""
+        """Words and 4-grams of the training stories."""
         return text_statistics(self.train) if self.train else None
 
 
@@ -93,7 +93,7 @@ def gather(data: str, stories: int, on_progress: Callable[[str], None]) -> Evide
     # Alternating, so that the parts are alike however the stories are sorted.
     human = [human_story(story) for story in validation[0::2][:HUMAN_STORIES]]
     more = [human_story(story) for story in validation[1::2][:HUMAN_STORIES]]
-    on_progress("teaching the judge")
+    on_progress("training the judge")
     judge = open_judge(train[:JUDGED_STORIES])
     lengths = human_lengths(human)
     return Evidence(found.source, found.sha256, train, validation, human, more, judge, lengths, {})

@@ -67,6 +67,11 @@ def test_every_value_is_looked_at(monkeypatch: pytest.MonkeyPatch):
             declare(library)
 
 
+def test_kernels_have_the_same_names_in_c():
+    names = re.findall(r'#define TB_\w+ +"(\w+)"', (build.FOLDER / "dispatch.h").read_text("utf-8"))
+    assert sorted(names) == sorted(build.KERNELS)
+
+
 def test_every_function_that_is_exported_is_declared():
     text = "\n".join(h.read_text("utf-8") for h in HEADERS)
     for name in SIGNATURES:

@@ -75,7 +75,7 @@ def test_a_bound_may_be_measured_or_of_human():
     assert (bits.limit, bits.passed) == (1.3, True)
 
 
-def test_a_gauge_that_did_not_wholly_run_is_not_passed():
+def test_a_metric_that_did_not_wholly_run_is_not_passed():
     good = MetricValue("words.english", Share.of([1.0]))
     bad = MetricValue("words.english", Share.of([0.0]))
     assert Metric("words", [good]).passed is True
@@ -200,7 +200,7 @@ def test_originality():
         ("", 0.0),
     ],
 )
-def test_sentences_gauge(text: str, expected: float):
+def test_sentences_metric(text: str, expected: float):
     found = measure_sentences(_stories(text), (2, 10), None).values[0].value
     assert found == pytest.approx(expected)
 
@@ -247,7 +247,7 @@ def test_overlap_is_found_by_content(evidence: Evidence):
     assert overlapping(evidence.validation, seen) == [3, 4, 5]
 
 
-def test_every_gauge_but_one_has_bounds():
+def test_every_metric_but_one_has_bounds():
     assert {name.partition(".")[0] for name in BOUNDS} == {
         "bits_per_byte",
         "words",

@@ -17,7 +17,7 @@ from tinybuddy.evaluation.bootstrap import Share
 from tinybuddy.evaluation.comparison import compare
 from tinybuddy.evaluation.metrics.metric import Metric, MetricValue
 from tinybuddy.evaluation.report import comparisons as report
-from tinybuddy.evaluation.report.page import GAUGES, NOTES, write_report
+from tinybuddy.evaluation.report.page import METRICS, NOTES, write_report
 from tinybuddy.evaluation.report.pictures import AXES
 from tinybuddy.evaluation.report.published import Record, records
 from tinybuddy.evaluation.report.wording import LABELS
@@ -104,6 +104,16 @@ def test_page_says_everything_and_loads_nothing(evaluation: Evaluation, tmp_path
     assert str(tmp_path.parent) not in page  # the stories' folder, which tells of its owner
 
 
+def test_every_style_is_used_and_every_class_has_a_style(evaluation: Evaluation, tmp_path: Path):
+    page, found = _drawn(evaluation, tmp_path)
+    style = re.search(r"<style>(.*?)</style>", page, re.S)
+    assert style
+    styled = set(re.findall(r"\.([a-z]+)\b(?=[^{}]*\{)", style[1]))
+    used = {name for _, a in found.tags for name in (a.get("class") or "").split()}
+    assert used <= styled
+    assert styled - used <= {"differences", "lacks", "records", "warning"}  # nothing such here
+
+
 def test_every_figure_is_drawn_with_its_verdict_in_words(evaluation: Evaluation, tmp_path: Path):
     _, found = _drawn(evaluation, tmp_path)
     strips = [a["aria-label"] or "" for tag, a in found.tags if a.get("class") == "strip"]
@@ -118,7 +128,7 @@ def test_every_figure_is_drawn_with_its_verdict_in_words(evaluation: Evaluation,
 
 def test_wordings_cover_every_figure():
     assert LABELS.keys() == AXES.keys() == NOTES.keys()
-    assert GAUGES.keys() == {name.partition(".")[0] for name in LABELS}
+    assert METRICS.keys() == {name.partition(".")[0] for name in LABELS}
 
 
 def test_hostile_texts_are_only_shown(evaluation: Evaluation, tmp_path: Path):

@@ -175,7 +175,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "tb_trainer_put": (c_int, [c_void_p, c_int, _floats]),
     "tb_trainer_get": (c_int, [c_void_p, c_int, _floats]),
     "tb_trainer_steps": (c_int64, [c_void_p]),
-    "tb_trainer_set_steps": (None, [c_void_p, c_int64]),
+    "tb_trainer_set_steps": (c_int, [c_void_p, c_int64]),
     "tb_trainer_step": (
         c_int,
         [

@@ -69,7 +69,7 @@ typedef struct tb_sequence {
 int tb_generate(const tb_model *model, tb_scratch *scratch, int32_t count,
                 tb_sequence *const *sequences, int32_t steps, const tb_flag *stop);
 
-/* "avx512", "avx2", "baseline" or "scalar". */
+/* What this library is for: a name of dispatch.h, or "scalar". */
 const char *tb_kernels_name(void);
 
 #endif

@@ -1,6 +1,7 @@
 /* Packing weights, and the memory of models, streams and scratches. */
 
 #include "decode_internal.h"
+#include "dispatch.h"
 #include "rope.h"
 
 #include <string.h>
@@ -65,9 +66,9 @@ int tb_model_init(tb_model *m, const tb_config *c, const void *packed) {
 }
 
 const char *tb_kernels_name(void) {
-    return TB_LANES == 16  ? "avx512"
-           : TB_LANES == 8 ? "avx2"
-           : TB_LANES == 4 ? "baseline"
+    return TB_LANES == 16  ? TB_AVX512
+           : TB_LANES == 8 ? TB_AVX2
+           : TB_LANES == 4 ? TB_BASELINE
                            : "scalar";
 }
 

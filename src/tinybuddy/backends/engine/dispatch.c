@@ -8,8 +8,8 @@ const char *tb_processor(void) {
     int fma = __builtin_cpu_supports("fma");
     if (fma && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
-        return "avx512";
-    if (fma && __builtin_cpu_supports("avx2")) return "avx2";
+        return TB_AVX512;
+    if (fma && __builtin_cpu_supports("avx2")) return TB_AVX2;
 #endif
-    return "baseline";
+    return TB_BASELINE;
 }

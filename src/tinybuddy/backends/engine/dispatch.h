@@ -2,7 +2,12 @@
 #ifndef TB_DISPATCH_H
 #define TB_DISPATCH_H
 
-/* "avx512", "avx2" or "baseline": the fastest that this processor runs. */
+/* What libraries are called, by the processor that they are for; build.py has the same. */
+#define TB_AVX512   "avx512"
+#define TB_AVX2     "avx2"
+#define TB_BASELINE "baseline"
+
+/* One of these: the fastest that this processor runs. */
 const char *tb_processor(void);
 
 #endif

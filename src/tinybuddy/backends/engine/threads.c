@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-#if !defined(_WIN32)
+#if !defined(_WIN32) && !defined(__STDC_NO_ATOMICS__)
 #include <pthread.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -112,7 +112,7 @@ struct tb_thread_pool {
 };
 
 tb_thread_pool *tb_thread_pool_new(size_t threads) {
-    (void)threads; /* Windows: one thread, the same numbers */
+    (void)threads; /* Windows, for one: one thread, the same numbers */
     return calloc(1, sizeof(tb_thread_pool));
 }
 

@@ -76,7 +76,9 @@ static int begin_training(tb_trainer *m) {
     return TB_OK;
 }
 
+/* The buffer that TB_WEIGHTS and so on name; NULL for another number, or without memory. */
 static float *buffer(tb_trainer *m, int what) {
+    if (what < TB_WEIGHTS || what > TB_GRADIENT) return NULL;
     if (what != TB_WEIGHTS && begin_training(m) != TB_OK) return NULL;
     float *const all[] = {m->weights, m->optimizer.mean, m->optimizer.square,
                           m->optimizer.gradient};
@@ -102,8 +104,10 @@ int64_t tb_trainer_steps(const tb_trainer *m) {
     return m->optimizer.steps;
 }
 
-void tb_trainer_set_steps(tb_trainer *m, int64_t steps) {
-    if (begin_training(m) == TB_OK) m->optimizer.steps = steps;
+int tb_trainer_set_steps(tb_trainer *m, int64_t steps) {
+    if (begin_training(m) != TB_OK) return TB_NO_MEMORY;
+    m->optimizer.steps = steps;
+    return TB_OK;
 }
 
 /* What all tasks of one call share. */

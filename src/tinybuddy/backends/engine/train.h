@@ -20,7 +20,7 @@ void tb_trainer_free(tb_trainer *model);
 int tb_trainer_put(tb_trainer *model, int what, const float *dense);
 int tb_trainer_get(tb_trainer *model, int what, float *dense);
 int64_t tb_trainer_steps(const tb_trainer *model);
-void tb_trainer_set_steps(tb_trainer *model, int64_t steps);
+int tb_trainer_set_steps(tb_trainer *model, int64_t steps);
 
 /* Trains on inputs and targets (batch, length): mean loss and gradient norm into result (2).
    The weights change if and only if TB_OK comes back: they stay as they are when loss or norm is

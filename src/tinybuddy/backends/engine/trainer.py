@@ -309,7 +309,7 @@ class EngineTrainer(EngineScorer):
         ):
             adamw = {name: state[f"{name}.{key}"] for name in self._adamw}
             self._put(what, adamw | muon)
-        self._library.tb_trainer_set_steps(self._handle, int(counts.pop()))
+        abi.check(self._library.tb_trainer_set_steps(self._handle, int(counts.pop())))
 
 
 def _pointer(array: NDArray[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Any subject in EleutherAI's lm-evaluation-harness, beside the models that it knows itself."""
+"""Any model under evaluation in EleutherAI's lm-evaluation-harness, beside its own."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ MAX_NEW_TOKENS = 256  # as the harness has it where a task says nothing
 
 
 def harness_model(evaluated: EvaluatedModel) -> Any:
-    """Return an ``lm_eval.api.model.LM`` that answers for a subject.
+    """Return an ``lm_eval.api.model.LM`` that answers for a model.
 
     >>> import lm_eval  # doctest: +SKIP
     >>> found = lm_eval.simple_evaluate(  # doctest: +SKIP
-    ...     model=harness_model(subject), tasks=["blimp", "lambada_openai"]
+    ...     model=harness_model(model), tasks=["blimp", "lambada_openai"]
     ... )
 
-    Every text begins with the subject's `bos`, where the harness's own ``hf`` model gives GPT-2's
+    Every text begins with the model's `bos`, where the harness's own ``hf`` model gives GPT-2's
     kind none and, in rolling texts, Llama's kind two. Bytes that the tokenizer cannot represent
     cost 8 bits each, as in scoring. HF_HUB_OFFLINE=1 keeps the harness from the network.
 

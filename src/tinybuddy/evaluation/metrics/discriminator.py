@@ -60,6 +60,6 @@ def _fit(kernel: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray[np
     rate = 1.0 / (0.25 * np.linalg.norm(kernel, 2) / len(labels) + PENALTY)
     for _ in range(STEPS):
         margins = labels * (kernel @ weights)
-        pull = labels / (1.0 + np.exp(margins)) / len(labels)
-        weights += rate * (pull - PENALTY * weights)
+        gradient = labels / (1.0 + np.exp(margins)) / len(labels)
+        weights += rate * (gradient - PENALTY * weights)
     return weights

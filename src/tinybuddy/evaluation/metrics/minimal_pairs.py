@@ -9,7 +9,7 @@ in the other, at the same place and with the same spelling.
     The dog (was) happy.     rather than     The dog (were) happy.
     The dogs (were) happy.   rather than     The dogs (was) happy.
 
-So a model that merely finds "was" commoner than "were", or short texts more probable than
+So a model that merely finds "was" more frequent than "were", or short texts more probable than
 long ones, is right once a couple: a score above one half comes from the words around that place
 alone.
 

@@ -51,7 +51,7 @@ SAMPLES = 6  # stories shown of each model
 UNKNOWN = 20  # words shown that are not English
 SHORT_HASH = 12
 
-GAUGES = {
+METRICS = {
     "bits_per_byte": ("Prediction", "How well it predicts stories that it has never seen."),
     "words": ("Words", "It writes English words, not letters that only look like some."),
     "grammar": ("Grammar", "It prefers right sentences to wrong ones, and writes right ones."),
@@ -133,7 +133,7 @@ def _parts(evaluation: Evaluation, names: Mapping[str, str]) -> Iterator[str]:
     for card in cards:
         yield _verdict(card, names[card.name], short_source(evaluation.evidence.source))
     signs = legend(any(card.plain for card in cards), bool(evaluation.beside))
-    yield section("Value by value", signs, *_gauges(evaluation, names))
+    yield section("Value by value", signs, *_metrics(evaluation, names))
     yield section("A closer look", *(_closer(c, names) for c in cards), _blimp(evaluation, names))
     yield section("What it writes", *(_stories(card, names[card.name]) for card in cards))
     for other, differences in evaluation.differences.items():
@@ -188,12 +188,12 @@ def _why(card: Scorecard) -> str:
     return f'<p>{why}</p><ul class="reasons">{reasons}</ul>'
 
 
-def _gauges(evaluation: Evaluation, names: Mapping[str, str]) -> Iterator[str]:
+def _metrics(evaluation: Evaluation, names: Mapping[str, str]) -> Iterator[str]:
     """Every metric with a picture of each value of each model, and what it lacks."""
-    for name, (title, what) in GAUGES.items():
+    for name, (title, what) in METRICS.items():
         found = {c.name: c.metrics[name] for c in evaluation.scorecards if name in c.metrics}
         values = dict.fromkeys(f.name for metric in found.values() for f in metric.values)
-        drawn = "".join(_figure(measured, evaluation, names) for measured in values)
+        drawn = "".join(_measured(measured, evaluation, names) for measured in values)
         lacks = "".join(_lacks(names[who], g) for who, g in found.items() if g.lacks)
         head = f"<h3>{title} <small>{what}</small></h3>"
         yield f'<article class="metric">{head}{drawn}{lacks}</article>'
@@ -204,7 +204,7 @@ def _lacks(name: str, metric: Metric) -> str:
     return f'<p class="lacks">{name_tag(name)}: {how}, since it needs {clean(metric.lacks)}.</p>'
 
 
-def _figure(name: str, evaluation: Evaluation, names: Mapping[str, str]) -> str:
+def _measured(name: str, evaluation: Evaluation, names: Mapping[str, str]) -> str:
     """One value: a row for each model, all on one scale."""
     found = {c.name: f for c in evaluation.scorecards if (f := c.values().get(name))}
     plain = {
@@ -229,7 +229,7 @@ def _figure(name: str, evaluation: Evaluation, names: Mapping[str, str]) -> str:
         for who, measured in found.items()
     )
     return (
-        f'<div class="value"><h4>{LABELS[name]} <small>{NOTES.get(name, "")}</small></h4>'
+        f'<div class="measured"><h4>{LABELS[name]} <small>{NOTES.get(name, "")}</small></h4>'
         f"{rows}</div>"
     )
 

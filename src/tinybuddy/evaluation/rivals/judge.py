@@ -15,7 +15,7 @@ from tinybuddy.evaluation.rivals.kneser_ney import count, estimate
 
 ORDER = 4
 MOST_WORDS = 20_000  # 5,000 stories of TinyStories have 12,000
-JUDGED_STORIES = 5_000  # learned from: 1.1 million words, which take two seconds
+JUDGED_STORIES = 5_000  # trained on: 1.1 million words, which take two seconds
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|[^\w\s]|_")  # noqa: RUF001
 
