@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,6 +49,22 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 def _ctrl_c() -> None:
     """Take Ctrl-C, which a shell's background jobs, and what they start, ignore."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all processes of this test run."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def _zig_cache(shared_folder: Path) -> Iterator[None]:
+    """Let all tests share zig's cache: the C library of a platform takes it half a minute."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "ZIG_GLOBAL_CACHE_DIR" not in os.environ:
+            patch.setenv("ZIG_GLOBAL_CACHE_DIR", str(shared_folder / "zig"))
+        yield
 
 
 @pytest.fixture(scope="session")

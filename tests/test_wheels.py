@@ -27,6 +27,7 @@ ENGINE = "tinybuddy/backends/engine"
 SUFFIXES = {"manylinux": ".so", "musllinux": ".so", "macosx": ".dylib", "win": ".dll"}
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.usefixtures("_zig_cache"),
     pytest.mark.skipif(
         not (find_spec("ziglang") and find_spec("hatchling")),
         reason="needs pip install ziglang hatchling",
@@ -36,35 +37,27 @@ Wheels = Callable[[str], Path]
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of all processes of this test run."""
-    own = tmp_path_factory.getbasetemp()
-    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-
-
-@pytest.fixture(scope="session")
-def wheels(shared: Path) -> Wheels:
+def wheels(shared_folder: Path) -> Wheels:
     """Build the wheel of a platform, once; as ``make wheels`` does."""
-    (shared / "wheels").mkdir(exist_ok=True)
+    (shared_folder / "wheels").mkdir(exist_ok=True)
 
     def wheel(platform: str) -> Path:
-        folder = shared / "wheels" / platform
+        folder = shared_folder / "wheels" / platform
         with FileLock(f"{folder}.lock"):
             if not folder.is_dir():
-                zig = os.environ.get("ZIG_GLOBAL_CACHE_DIR", str(shared / "zig"))
-                pip_wheel(folder, TINYBUDDY_PLATFORM=platform, ZIG_GLOBAL_CACHE_DIR=zig)
+                pip_wheel(folder, platform)
         (found,) = folder.glob("*.whl")
         return found
 
     return wheel
 
 
-def pip_wheel(folder: Path, **environment: str) -> None:
-    """Build a wheel into a folder."""
+def pip_wheel(folder: Path, platform: str) -> None:
+    """Build a platform's wheel into a folder."""
     command = [sys.executable, "-m", "pip", "wheel", "--disable-pip-version-check", "--no-deps"]
     done = subprocess.run(
         [*command, "--no-build-isolation", "-w", str(folder), str(ROOT)],
-        env=os.environ | environment,
+        env=os.environ | {"TINYBUDDY_PLATFORM": platform},
         capture_output=True,
         text=True,
     )
@@ -104,7 +97,7 @@ def test_a_wheel_holds_the_libraries_of_its_platform(platform: str, wheels: Whee
 
 @pytest.mark.parametrize("kernels", build.KERNELS)
 def test_the_libraries_of_windows_give_the_golden_texts(
-    kernels: str, wheels: Wheels, shared: Path, tmp_path: Path
+    kernels: str, wheels: Wheels, tmp_path: Path
 ):
     """Wine loads the DLLs of the wheel for a program in C; there is no Python for it here."""
     if not shutil.which("wine"):
@@ -118,7 +111,6 @@ def test_the_libraries_of_windows_give_the_golden_texts(
         "WINEDEBUG": "-all",
         "DISPLAY": "",
         "WINEPREFIX": str(tmp_path / "wine"),
-        "ZIG_GLOBAL_CACHE_DIR": os.environ.get("ZIG_GLOBAL_CACHE_DIR", str(shared / "zig")),
     }
     main = ROOT / "tests" / "backends" / "engine" / "golden_main.c"
     target = ["-target", build.PLATFORMS["win_amd64"], f"-I{build.FOLDER}"]

@@ -20,6 +20,7 @@ from tinybuddy.backends.engine import build
 HERE = Path(__file__).parent
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.usefixtures("_zig_cache"),
     pytest.mark.skipif(not find_spec("ziglang"), reason="needs pip install ziglang"),
 ]
 
@@ -29,13 +30,6 @@ EMULATORS = {
     "windows-x86-64": (["wine"], ["-target", "x86_64-windows-gnu"]),
     "linux-x86-64": ([], ["-target", "x86_64-linux-musl"]),
 }
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _zig_keeps_its_libraries(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The C library of a platform takes zig half a minute, once for all tests."""
-    shared = tmp_path_factory.getbasetemp().parent / "zig"
-    os.environ.setdefault("ZIG_GLOBAL_CACHE_DIR", str(shared))
 
 
 def _program(platform: str, main: str, folder: Path) -> list[str]:

@@ -43,12 +43,7 @@ PLATFORMS = {
     "macosx_11_0_arm64": "aarch64-macos.11.0",
     "win_amd64": "x86_64-windows-gnu",
 }
-ZIG = [
-    sys.executable,
-    "-m",
-    "ziglang",
-    "cc",
-]  # without a target it compiles for this very processor
+ZIG = [sys.executable, "-m", "ziglang", "cc"]  # for this very processor unless given a target
 
 
 def build(
