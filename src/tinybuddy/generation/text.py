@@ -6,24 +6,28 @@ from collections.abc import Iterable, Iterator, Sequence
 
 
 def until(pieces: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
-    """Yield pieces of a text up to the first of some stop strings, which is left out.
+    """Yield pieces of a text up to where the first of some stop strings begins.
 
-    What may be the beginning of one is held back until that is known. Empty stop strings do not
-    count.
+    What may be the beginning of one is held back until that is known, so what is yielded does not
+    depend on how the text is cut into pieces. Empty stop strings do not count.
     """
     stops = [stop for stop in stops if stop]
     held = ""
     for piece in pieces:
         held += piece
-        if found := [at for stop in stops if (at := held.find(stop)) >= 0]:
-            held = held[: min(found)]
-            break
         sure = len(held) - max((_overlap(held, stop) for stop in stops), default=0)
+        if (first := _first(held, stops)) <= sure and first < len(held):
+            break  # no stop that begins before it can still come
         if sure:
             yield held[:sure]
             held = held[sure:]
-    if held:
-        yield held
+    if rest := held[: _first(held, stops)]:
+        yield rest
+
+
+def _first(text: str, stops: Sequence[str]) -> int:
+    """Where the first stop string in ``text`` begins; its end if it holds none."""
+    return min((at for stop in stops if (at := text.find(stop)) >= 0), default=len(text))
 
 
 def _overlap(text: str, stop: str) -> int:
