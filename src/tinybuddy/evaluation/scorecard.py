@@ -27,7 +27,7 @@ from tinybuddy.evaluation.rivals.controls import open_controls
 from tinybuddy.evaluation.rivals.ngrams import Rivals
 from tinybuddy.evaluation.stories import CHARACTERS, Story, story_of
 
-SEEDS = 10  # stories of each prompt
+SEEDS = 5  # stories of each prompt
 SAMPLING = SampleConfig()  # the reference model's: temperature 0.8, top-k 40
 PLAIN = SampleConfig(temperature=1.0, top_k=0)  # what the probabilities themselves say
 
@@ -95,7 +95,7 @@ class Scorecard:
 
 
 def prompts() -> list[str]:
-    """Return the twenty beginnings that every model continues."""
+    """Return the forty beginnings that every model continues."""
     text = (resources.files(__package__) / "prompts.txt").read_text("utf-8")
     return text.splitlines()
 
@@ -103,21 +103,21 @@ def prompts() -> list[str]:
 def generate_stories(
     evaluated: EvaluatedModel, config: SampleConfig, on_progress: Progress
 ) -> list[Story]:
-    """Two hundred stories, ten of each prompt, each with a seed of its own.
+    """Two hundred stories, five of each prompt, each with a seed of its own.
 
     With the seeds of one prompt for all, a model that hardly looks at the prompt would give every
     prompt the same stories.
     """
     plainly = "" if config == SAMPLING else ", plainly sampled"
     what = f"{evaluated.name}: generating stories{plainly}"
-    beginnings = [prompt for prompt in prompts() for _ in range(SEEDS)]
-    count = len(beginnings)
+    asked = [(prompt, group) for group, prompt in enumerate(prompts()) for _ in range(SEEDS)]
+    beginnings, count = [prompt for prompt, _ in asked], len(asked)
 
     def on_story(done: int) -> None:
         on_progress(what, done, count)
 
     texts = evaluated.generate(beginnings, range(count), CHARACTERS, config, on_story)
-    return [story_of(prompt, text) for prompt, text in zip(beginnings, texts, strict=True)]
+    return [story_of(p, text, group) for (p, group), text in zip(asked, texts, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +161,7 @@ def text_metrics(
         measure_coherence(
             evaluated, evidence.validation, stories, judge, human.get("coherence.sentence_order")
         ),
-        measure_repetition(stories, human.get("repetition.rows")),
+        measure_repetition(stories, human.get("repetition.repeated_4grams")),
         measure_variety(stories, human),
         measure_originality(stories, standard.statistics, human),
         measure_sentences(stories, evidence.lengths, human.get("sentences.whole")),

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from numpy.typing import ArrayLike
+
+from tinybuddy.evaluation.bootstrap import Share
 
 # About 120 tokens of the reference tokenizer, which has 3.0 characters a token on TinyStories. A
 # bound in tokens would give a character model 24 words and GPT-2 100, and repetition, variety and
@@ -23,6 +28,7 @@ class Story(NamedTuple):
     prompt: str
     text: str  # what follows the prompt
     cut: bool  # whether it went on
+    group: int = -1  # of the stories that were drawn together, those of one prompt; -1 for none
 
     @property
     def whole(self) -> str:
@@ -30,7 +36,18 @@ class Story(NamedTuple):
         return self.prompt + self.text
 
 
-def story_of(prompt: str, text: str) -> Story:
+def share_of_stories(
+    stories: Sequence[Story], parts: ArrayLike, wholes: ArrayLike | None = None
+) -> Share:
+    """A share over stories; its units are prompts with all their stories, or single stories."""
+    alone = ((-1 - number) for number in range(len(stories)))
+    groups = [
+        n if story.group < 0 else story.group for story, n in zip(stories, alone, strict=True)
+    ]
+    return Share.grouped(groups, parts, wholes)
+
+
+def story_of(prompt: str, text: str, group: int = -1) -> Story:
     """Cut a text to `CHARACTERS` and, if that or its source cut a sentence off, drop its rest.
 
     A text without any whole sentence is kept as it is, so that it is judged and not forgotten.
@@ -40,7 +57,7 @@ def story_of(prompt: str, text: str) -> Story:
     ends = [match.end() for match in _END.finditer(kept)]
     if cut and ends and not _WHOLE.search(kept):
         kept = kept[: ends[-1]]
-    return Story(prompt, kept, cut)
+    return Story(prompt, kept, cut, group)
 
 
 def human_story(text: str) -> Story:

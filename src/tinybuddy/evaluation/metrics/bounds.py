@@ -37,15 +37,15 @@ BOUNDS = {
     # H 0.868, S 0.795; human stories with their inner sentences shuffled 0.52 at best, chance.
     "coherence.sentence_order": Bound(0.65),
     # H 0.004, S 0.005; one sentence eight times 0.87.
-    "repetition.rows": Bound(0.10, least=False),
+    "repetition.repeated_4grams": Bound(0.10, least=False),
     # H 0.98, S 0.97 of human; one story always 0.
-    "variety.own_rows": Bound(0.5, of_human=True),
+    "variety.own_4grams": Bound(0.5, of_human=True),
     # H 0.95, S 0.92 of human; one story always 0.12, one sentence repeated 0.25.
     "variety.distinct_words": Bound(0.5, of_human=True),
     # H 1.06, S 0.90 of human; training stories copied 5.7.
     "originality.longest_copy": Bound(2.0, least=False, of_human=True),
     # H 0.98, S 1.07 of human; training stories copied 0.
-    "originality.new_rows": Bound(0.5, of_human=True),
+    "originality.new_4grams": Bound(0.5, of_human=True),
     # H 0.981, S 0.996; the 3-character chain and uniform tokens fail.
     "sentences.whole": Bound(0.80),
 }

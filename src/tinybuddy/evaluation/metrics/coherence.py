@@ -9,18 +9,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain
 
 import numpy as np
 
-from tinybuddy.evaluation.bootstrap import Share, joined
+from tinybuddy.evaluation.bootstrap import Share
 from tinybuddy.evaluation.evaluated import EvaluatedModel
 from tinybuddy.evaluation.metrics.metric import Metric, MetricValue
 from tinybuddy.evaluation.pairs import Pair
 from tinybuddy.evaluation.shuffle import Draw, drawer, shuffled
-from tinybuddy.evaluation.stories import Story, sentences
+from tinybuddy.evaluation.stories import Story, sentences, share_of_stories
 
-PAIRS = 200  # of each kind
+COUPLES = 200  # of stories, each of which gives a pair of each kind
 BEFORE = 3  # sentences before the one that is asked for; four are about 240 characters
 ORDERED = 5  # sentences put in order; the first stays, since everything else follows from it
 SHUFFLES = 10  # of each story, so that its value does not hang on one
@@ -39,32 +39,44 @@ def measure_coherence(
     if not judge:
         return Metric("coherence", [], lacks="human stories: give them by --data")
     values, details, lacks = [], {}, ""
-    asked = {name: pairs for name, pairs in coherence_pairs(validation).items() if pairs}
+    asked = coherence_pairs(validation)
     if evaluated and asked:
-        shares = {name: Share.of(evaluated.prefers(pairs)) for name, pairs in asked.items()}
-        values.append(MetricValue("coherence.pairs", joined(list(shares.values()))))
-        details = {name: share.value for name, share in shares.items()}
+        found = iter(evaluated.prefers([pair for pairs in asked for pair in pairs.values()]))
+        right = [{kind: next(found) for kind in pairs} for pairs in asked]
+        share = Share.of([sum(kinds.values()) for kinds in right], [len(kinds) for kinds in right])
+        values.append(MetricValue("coherence.pairs", share))
+        details = {
+            kind: float(np.mean([kinds[kind] for kinds in right if kind in kinds]))
+            for kind in dict.fromkeys(chain(*right))
+        }
     elif evaluated:
         lacks = f"human stories of more than {ORDERED} sentences"
     values.append(MetricValue("coherence.sentence_order", _sentence_order(stories, judge), human))
     return Metric("coherence", values, lacks, details)
 
 
-def coherence_pairs(stories: Sequence[str]) -> dict[str, list[Pair]]:
-    """Pairs by kind, up to 200 each: next sentence, order of sentences, name of the hero."""
+def coherence_pairs(stories: Sequence[str]) -> list[dict[str, Pair]]:
+    """Pairs of up to 200 couples of stories, by kind.
+
+    The kinds are the next sentence, the order of sentences, and the name of the hero, which a
+    couple lacks if one of its heroes has no name, or both have the same. No story is in two
+    couples, so that they can be drawn anew one by one.
+    """
     texts = [found for story in stories if len(found := sentences(story)) > ORDERED]
     draw = drawer("coherence")
-    following = [
-        _exchange(a[:BEFORE], a[BEFORE], b[:BEFORE], b[BEFORE]) for a, b in pairwise(texts)
-    ]
-    ordered = [
-        Pair((" ".join(s[:ORDERED]),), (" ".join([s[0], *shuffled(s[1:ORDERED], draw)]),))
-        for s in texts
-    ]
-    named = [hero for story in texts if (hero := _hero(story))]
-    heroes = [_rename(a, b) for a, b in pairwise(named) if a[1] != b[1]]
-    kinds = {"next_sentence": following, "order": ordered, "hero": heroes}
-    return {name: pairs[:PAIRS] for name, pairs in kinds.items()}
+    return [_pairs(a, b, draw) for a, b in zip(texts[:-1:2], texts[1::2], strict=True)][:COUPLES]
+
+
+def _pairs(a: list[str], b: list[str], draw: Draw) -> dict[str, Pair]:
+    reordered = " ".join([a[0], *shuffled(a[1:ORDERED], draw)])
+    pairs = {
+        "next_sentence": _exchange(a[:BEFORE], a[BEFORE], b[:BEFORE], b[BEFORE]),
+        "order": Pair((" ".join(a[:ORDERED]),), (reordered,)),
+    }
+    heroes = _hero(a), _hero(b)
+    if heroes[0] and heroes[1] and heroes[0][1] != heroes[1][1]:
+        pairs["hero"] = _rename(heroes[0], heroes[1])
+    return pairs
 
 
 def _exchange(before: list[str], own: str, other: list[str], others: str) -> Pair:
@@ -101,7 +113,7 @@ def _sentence_order(stories: Sequence[Story], judge: EvaluatedModel) -> Share:
         sizes.append(SHUFFLES if long else 0)
         pairs += [_reordered(texts, draw) for _ in range(sizes[-1])]
     right = np.split(judge.prefers(pairs), np.cumsum(sizes)[:-1])
-    return Share.of([part.sum() for part in right], sizes)
+    return share_of_stories(stories, [part.sum() for part in right], sizes)
 
 
 def _reordered(texts: list[str], draw: Draw) -> Pair:

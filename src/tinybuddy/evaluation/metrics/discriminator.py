@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinybuddy.corpus.statistics import words
-from tinybuddy.evaluation.bootstrap import Share
 from tinybuddy.evaluation.metrics.metric import Metric, MetricValue
-from tinybuddy.evaluation.stories import Story
+from tinybuddy.evaluation.stories import Story, share_of_stories
 
 FOLDS = 5
 PENALTY = 0.01  # of the squared weights, beside the mean loss
@@ -39,7 +38,9 @@ def measure_discriminator(stories: Sequence[Story], human: Sequence[Story]) -> M
         weights = _fit(kernel[np.ix_(train, train)], labels[train])
         scores = kernel[np.ix_(test, train)] @ weights
         right[test] = np.where(scores == 0.0, 0.5, np.sign(scores) == labels[test])
-    return Metric("tell_apart", [MetricValue("tell_apart.accuracy", Share.of(right))])
+    both = right.reshape(count, 2).sum(axis=1)  # of a story and the human one beside it
+    share = share_of_stories(stories[:count], both, np.full(count, 2))
+    return Metric("tell_apart", [MetricValue("tell_apart.accuracy", share)])
 
 
 def _kernel(texts: Sequence[str]) -> NDArray[np.float64]:

@@ -34,33 +34,29 @@ from itertools import product
 
 from tinybuddy.evaluation.pairs import Pair
 
-COUPLES = 100  # in each paradigm
+TEMPLATES = 60  # in each paradigm
+FILLINGS = 2  # couples of each template: another template says more than another filling
 
 _SLOT = re.compile(r"\{(\w+)\}")
 _MEMBER = re.compile(r"\(([^()|]*)\|([^()|]*)\)")
 _PLACE = re.compile(r"<([^<>|]*)\|([^<>|]*)>")
 
 
-def minimal_pairs() -> dict[str, list[Pair]]:
-    """Pairs by paradigm: 12 of 200 each, always the same; pairs 2k and 2k + 1 are a couple."""
+def minimal_pairs() -> dict[str, list[list[Pair]]]:
+    """Pairs of each of the 60 templates of 12 paradigms, always the same: two couples each."""
     file = resources.files(__package__) / "minimal_pairs.toml"
     source = tomllib.loads(file.read_text(encoding="utf-8"))
     return {
         paradigm: [
-            pair for text in _texts(lines.splitlines(), source["words"]) for pair in _couple(text)
+            [pair for text in _filled(template, source["words"], start) for pair in _couple(text)]
+            for start, template in enumerate(lines.splitlines())
         ]
         for paradigm, lines in source["templates"].items()
     }
 
 
-def _texts(templates: Sequence[str], words: Mapping[str, Sequence[str]]) -> list[str]:
-    """The templates of a paradigm in turn, each time with other words, until it is full."""
-    filled = [_filled(template, words, start) for start, template in enumerate(templates)]
-    return [texts[turn] for turn in range(COUPLES // len(templates)) for texts in filled]
-
-
 def _filled(template: str, words: Mapping[str, Sequence[str]], start: int) -> list[str]:
-    """All texts of a template (before it is said for a member), neighbours unlike each other.
+    """Some texts of a template (before it is said for a member), unlike each other.
 
     They are in steps of about the golden section through all rows of words, which visits each once
     because the step has no divisor in common with their number. Another ``start`` gives other words
@@ -71,7 +67,7 @@ def _filled(template: str, words: Mapping[str, Sequence[str]], start: int) -> li
     step = next(
         n for n in range(int(0.618 * len(rows)), 2 * len(rows)) if math.gcd(n, len(rows)) == 1
     )
-    order = ((start + i) * step % len(rows) for i in range(len(rows)))
+    order = ((start + i) * step % len(rows) for i in range(FILLINGS))
     return [template.format(**dict(zip(tables, rows[n], strict=True))) for n in order]
 
 

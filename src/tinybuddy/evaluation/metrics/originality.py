@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from tinybuddy.corpus.statistics import GRAM, TextStatistics, words
-from tinybuddy.evaluation.bootstrap import Share
 from tinybuddy.evaluation.metrics.metric import Metric, MetricValue
-from tinybuddy.evaluation.stories import Story
+from tinybuddy.evaluation.stories import Story, share_of_stories
 
 
 def measure_originality(
@@ -29,8 +28,8 @@ def measure_originality(
         total.append(len(known))
         longest.append(max(runs) + GRAM - 1 if runs else 0)
     values = {
-        "originality.new_rows": Share.of(new, total),
-        "originality.longest_copy": Share.of(longest),
+        "originality.new_4grams": share_of_stories(stories, new, total),
+        "originality.longest_copy": share_of_stories(stories, longest),
     }
     return Metric(
         "originality", [MetricValue(n, share, human.get(n)) for n, share in values.items()]

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinybuddy.corpus.statistics import words
-from tinybuddy.evaluation.bootstrap import Share
 from tinybuddy.evaluation.metrics.metric import Metric, MetricValue
-from tinybuddy.evaluation.stories import Story, sentences
+from tinybuddy.evaluation.stories import Story, sentences, share_of_stories
 
 _SHAPE = re.compile(r"[\"'“‘]*[A-Z0-9].*[.!?][\"'”’]*", re.DOTALL)  # noqa: RUF001
 PARAGRAPH = re.compile(r"\n\s*\n|\n")
@@ -36,7 +35,8 @@ def measure_sentences(
             verdicts += found
         good.append(sum(verdicts))
         total.append(max(1, len(verdicts)))
-    return Metric("sentences", [MetricValue("sentences.whole", Share.of(good, total), human)])
+    share = share_of_stories(stories, good, total)
+    return Metric("sentences", [MetricValue("sentences.whole", share, human)])
 
 
 def human_lengths(stories: Sequence[Story]) -> tuple[float, float]:

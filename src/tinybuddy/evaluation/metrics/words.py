@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from tinybuddy.corpus.statistics import words
-from tinybuddy.evaluation.bootstrap import Share
 from tinybuddy.evaluation.metrics.metric import Metric, MetricValue
-from tinybuddy.evaluation.stories import Story
+from tinybuddy.evaluation.stories import Story, share_of_stories
 
 
 def measure_words(stories: Sequence[Story], known: Collection[str], human: float | None) -> Metric:
@@ -17,7 +16,8 @@ def measure_words(stories: Sequence[Story], known: Collection[str], human: float
     The details name all others, the most frequent first.
     """
     found = [words(story.text) for story in stories]
-    share = Share.of([sum(w in known for w in s) for s in found], [len(s) for s in found])
+    right = [sum(word in known for word in story) for story in found]
+    share = share_of_stories(stories, right, [len(story) for story in found])
     unknown = Counter(word for story in found for word in story if word not in known)
     details = {"unknown": [word for word, _ in unknown.most_common()]}
     return Metric("words", [MetricValue("words.english", share, human)], details=details)

@@ -30,9 +30,9 @@ CAUGHT_BY = {
     "2-gram": "bits_per_byte.validation",
     "human, words shuffled": "grammar.word_order",
     "human, sentences shuffled": "coherence.sentence_order",
-    "one sentence, repeated": "repetition.rows",
-    "one human story, always": "variety.own_rows",
-    "training stories, copied": "originality.new_rows",
+    "one sentence, repeated": "repetition.repeated_4grams",
+    "one human story, always": "variety.own_4grams",
+    "training stories, copied": "originality.new_4grams",
     "5-gram, unlimited": "",
 }
 
