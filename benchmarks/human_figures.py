@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data")
     data = parser.parse_args().data
-    evidence = gather(data, STORIES, print)
+    evidence = gather(data, STORIES, lambda what, part: print(what))
     standard = open_standard(evidence, evidence.statistics)
     found = {
         "source": f"human stories of {short_source(str(Path(data).resolve()))}",

@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
 from types import TracebackType
 from typing import Any, Self
+
+# Called with what is being done, and which part of all is done, from 0 to 1.
+Progress = Callable[[str, float], None]
+
+
+def shared(on_progress: Progress, weights: Sequence[float]) -> list[Progress]:
+    """Split a line of progress among jobs that follow each other and take ``weights`` of its time.
+
+    Returns:
+        For each job what it shall call with its own part done.
+    """
+    ends = [end / sum(weights) for end in accumulate(weights, initial=0.0)]
+
+    def job(start: float, end: float) -> Progress:
+        return lambda what, part: on_progress(what, start + (end - start) * part)
+
+    return [job(start, end) for start, end in pairwise(ends)]
 
 
 class Hooks:

@@ -39,9 +39,7 @@ class PlainProgress(Hooks):
             self._named, self._since = what, time.monotonic()
         elif self._since is not None and time.monotonic() - self._since > 2:
             self._since = None
-            self.on_note(
-                f"{what} ({done:,} of {total:,}) ..." if total else f"{what} ({done:,}) ..."
-            )
+            self.on_note(f"{what} ({done / total:.0%}) ..." if total else f"{what} ({done:,}) ...")
 
     def on_evaluation(self, row: dict[str, Any], steps: int) -> None:
         """Print the row as one line."""
@@ -65,13 +63,13 @@ class LiveProgress(Hooks):
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             TaskProgressColumn(),
-            TextColumn("{task.fields[left]} left"),
+            TextColumn("{task.fields[left]}"),
             expand=True,
         )
-        self._task = self._bar.add_task("reading", total=None, left="?")
+        self._task = self._bar.add_task("reading", total=None, left="")
         self._live = Live(self._view(), console=console, auto_refresh=False, transient=False)
         self._live.start()
-        self._started = time.monotonic()
+        self._started, self._from = time.monotonic(), 0
 
     def on_note(self, text: str) -> None:
         """Print the sentence above the view."""
@@ -79,15 +77,17 @@ class LiveProgress(Hooks):
 
     def on_progress(self, what: str, done: int, total: int) -> None:
         """Move the bar for what is being done."""
-        if what != self._bar.tasks[0].description:
-            self._started = time.monotonic()
-        left = (time.monotonic() - self._started) * (total - done) / max(1, done)
+        task = self._bar.tasks[0]
+        if total != task.total or done < task.completed:  # other work, not a further part of it
+            self._started, self._from = time.monotonic(), done
+        gone = done - self._from
+        left = (time.monotonic() - self._started) * (total - done) / max(1, gone)
         self._bar.update(
             self._task,
             description=what,
             completed=done,
             total=total or None,
-            left=clock(left) if total else "?",
+            left=f"{clock(left)} left" if total and gone else "",
         )
         self._draw()
 
@@ -98,7 +98,11 @@ class LiveProgress(Hooks):
         self._losses.append(loss)
         left = (time.monotonic() - self._started) / (step - self._first) * (steps - step)
         self._bar.update(
-            self._task, description="training", completed=step, total=steps, left=clock(left)
+            self._task,
+            description="training",
+            completed=step,
+            total=steps,
+            left=f"{clock(left)} left",
         )
         self._tokens_per_second = tokens_per_second
         self._draw()
@@ -109,7 +113,8 @@ class LiveProgress(Hooks):
         self._draw(now=True)
 
     def close(self) -> None:
-        """Draw once more and leave the view standing."""
+        """Leave the view standing where there is a curve to see; a bar alone goes."""
+        self._live.transient = not self._losses
         self._draw(now=True)
         self._live.stop()
 

@@ -12,7 +12,7 @@ from tinybuddy.tokenizer import train_tokenizer
 
 @pytest.fixture(scope="session")
 def evidence() -> Evidence:
-    return gather("tales", 1500, lambda what: None)
+    return gather("tales", 1500, lambda *_: None)
 
 
 @pytest.fixture(scope="session")

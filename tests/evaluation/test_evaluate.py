@@ -34,7 +34,7 @@ NAME = "tinybuddy-80k-card"
 
 @pytest.fixture(autouse=True)
 def _fewer_stories(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two of each prompt instead of ten, where the verb does not run in a process of its own."""
+    """Two of each prompt instead of five, where the verb does not run in a process of its own."""
     monkeypatch.setattr(scorecard, "SEEDS", 2)
 
 

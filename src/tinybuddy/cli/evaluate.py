@@ -23,7 +23,8 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--data",
         metavar="PATH|HUB_NAME|tales",
-        help="human stories; without them some metrics cannot be run",
+        help="human stories; default: those of the first model, if it is a run and they are there; "
+        "without any, some metrics cannot be run",
     )
     verb.add_argument(
         "--stories",
@@ -68,6 +69,8 @@ def run(options: argparse.Namespace) -> None:
             backend=options.backend,
             on_progress=hooks.on_progress,
         )
+    for note in found.notes:
+        print(note, file=sys.stderr)
     if options.json:
         print_json(found.to_mapping())
     else:

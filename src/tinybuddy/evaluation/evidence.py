@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
@@ -15,6 +15,7 @@ from tinybuddy.evaluation.evaluated import EvaluatedModel
 from tinybuddy.evaluation.metrics.sentences import human_lengths
 from tinybuddy.evaluation.rivals.judge import JUDGED_STORIES, open_judge
 from tinybuddy.evaluation.stories import Story, human_story
+from tinybuddy.progress import Progress
 
 HUMAN_STORIES = 200  # as many as a model generates
 FEWEST_STORIES = 20  # human ones; with fewer there is nothing to compare with
@@ -58,20 +59,21 @@ class Evidence:
         return text_statistics(self.train) if self.train else None
 
 
-def gather(data: str, stories: int, on_progress: Callable[[str], None]) -> Evidence:
+def gather(data: str, stories: int, on_progress: Progress, clean: bool = True) -> Evidence:
     """Read the human stories of a user's data.
 
     Args:
         data: as `tinybuddy.corpus.open_corpus` takes it.
         stories: training stories at most; 0 for all.
-        on_progress: called with what is being done.
+        on_progress: called with what is being done, and which part of it is done.
+        clean: mend mojibake in training stories.
 
     Raises:
         TinybuddyError: if the data cannot be read, or its validation stories are too few or too
             long.
     """
-    on_progress(f"reading {data}")
-    corpus, found = survey(open_corpus(data, stories))
+    on_progress("reading the stories", 0.0)
+    corpus, found = survey(open_corpus(data, stories, clean))
     if found.bytes > MOST_TRAINING_BYTES:
         raise TinybuddyError(
             f"{found.source} has {found.bytes:,} bytes of training stories; at most "
@@ -93,7 +95,7 @@ def gather(data: str, stories: int, on_progress: Callable[[str], None]) -> Evide
     # Alternating, so that the parts are alike however the stories are sorted.
     human = [human_story(story) for story in validation[0::2][:HUMAN_STORIES]]
     more = [human_story(story) for story in validation[1::2][:HUMAN_STORIES]]
-    on_progress("training the judge")
+    on_progress("training the judge", 0.5)
     judge = open_judge(train[:JUDGED_STORIES])
     lengths = human_lengths(human)
     return Evidence(found.source, found.sha256, train, validation, human, more, judge, lengths, {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
@@ -23,15 +23,14 @@ from tinybuddy.evaluation.metrics.repetition import measure_repetition
 from tinybuddy.evaluation.metrics.sentences import measure_sentences
 from tinybuddy.evaluation.metrics.variety import measure_variety
 from tinybuddy.evaluation.metrics.words import measure_words
-from tinybuddy.evaluation.rivals.controls import open_controls
+from tinybuddy.evaluation.rivals.controls import CAUGHT_BY, MODELS, open_controls
 from tinybuddy.evaluation.rivals.ngrams import Rivals
 from tinybuddy.evaluation.stories import CHARACTERS, Story, story_of
+from tinybuddy.progress import Progress, shared
 
 SEEDS = 5  # stories of each prompt
 SAMPLING = SampleConfig()  # the reference model's: temperature 0.8, top-k 40
 PLAIN = SampleConfig(temperature=1.0, top_k=0)  # what the probabilities themselves say
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +113,7 @@ def generate_stories(
     beginnings, count = [prompt for prompt, _ in asked], len(asked)
 
     def on_story(done: int) -> None:
-        on_progress(what, done, count)
+        on_progress(what, done / count)
 
     texts = evaluated.generate(beginnings, range(count), CHARACTERS, config, on_story)
     return [story_of(p, text, group) for (p, group), text in zip(asked, texts, strict=True)]
@@ -183,19 +182,19 @@ def score_model(
         evaluated: the model.
         standard: what its texts are compared with.
         rivals: n-grams of its tokens; None without data.
-        on_progress: called with what is being done, how much is done, and of how much.
+        on_progress: called with what is being done, and which part of all is done.
         plainly: generate stories by plain sampling too, to measure them beside.
     """
     began = time.monotonic()
+    # Of a released model in the engine: scoring with its rivals takes half of the time.
+    scoring, generating, measuring, again = shared(on_progress, (5, 1, 2, 2 if plainly else 0))
     if rivals:
-        on_progress(f"{evaluated.name}: scoring the validation stories", 0, 0)
+        scoring(f"{evaluated.name}: scoring the validation stories", 0.0)
     first = measure_bits_per_byte(evaluated, standard.evidence.validation, rivals)
-    stories = generate_stories(evaluated, SAMPLING, on_progress)
-    on_progress(f"{evaluated.name}: measuring its stories", 0, 0)
+    stories = generate_stories(evaluated, SAMPLING, generating)
+    measuring(f"{evaluated.name}: measuring its stories", 0.0)
     metrics = {first.name: first} | text_metrics(standard, stories, evaluated)
-    plain = (
-        text_metrics(standard, generate_stories(evaluated, PLAIN, on_progress)) if plainly else {}
-    )
+    plain = text_metrics(standard, generate_stories(evaluated, PLAIN, again)) if plainly else {}
     return Scorecard(
         name=evaluated.name,
         parameters=evaluated.parameters,
@@ -216,11 +215,14 @@ def score_controls(
 ) -> dict[str, Scorecard]:
     """Measure human stories and all controls, by name."""
     cards = {"human": score_text("human", evidence.more_human, standard)}
-    for name, source in open_controls(evidence.train, evidence.more_human, rivals):
-        on_progress(f"control: {name}", 0, 0)
+    # A model takes some three times as long as a text, and the unlimited 5-gram longest.
+    weights = [3 if name in MODELS else 1 for name in CAUGHT_BY]
+    sources = open_controls(evidence.train, evidence.more_human, rivals)
+    for (name, source), part in zip(sources, shared(on_progress, weights), strict=True):
+        part(f"control: {name}", 0.0)
         if isinstance(source, EvaluatedModel):
             own = rivals if source.tokenizer is rivals.tokenizer else None
-            cards[name] = score_model(source, standard, own, on_progress, plainly=False)
+            cards[name] = score_model(source, standard, own, part, plainly=False)
         else:
             cards[name] = score_text(name, source, standard)
     return cards

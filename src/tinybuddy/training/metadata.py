@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinybuddy.disk import read_text
 from tinybuddy.training.checkpoint import is_run, read_metadata, read_recipe
@@ -51,6 +51,27 @@ def statistics_beside(model: Path) -> Path | None:
     run = _run_of(model)
     places = [model / FACTS, *([run / FACTS] if run else [])]
     return next((path for path in places if path.is_file()), None)
+
+
+class RunData(NamedTuple):
+    """What a run was trained on."""
+
+    data: str  # as a recipe names it
+    clean: bool
+    sha256: str
+
+
+def run_data(model: Path) -> RunData | None:
+    """Return the data of the run that a model directory is a checkpoint of, if it is still there.
+
+    Of a data set on the hub that is not known here.
+    """
+    run = _run_of(model)
+    if run is None or "data" not in (record := read_metadata(run)):
+        return None
+    train = read_recipe(run).train
+    there = train.data == "tales" or Path(train.data).exists()
+    return RunData(train.data, train.clean, record["data"]["sha256"]) if there else None
 
 
 def _run_of(model: Path) -> Path | None:

@@ -44,7 +44,7 @@ def test_controls_of_the_tales(evidence: Evidence, standard: Standard, rivals: R
 
 @pytest.mark.slow
 def test_controls_of_tinystories(tinystories: Path):
-    evidence = gather(str(tinystories), 5000, lambda what: None)
+    evidence = gather(str(tinystories), 5000, lambda *_: None)
     standard = open_standard(evidence, evidence.statistics)
     tokenizer = load_tokenizer(RELEASED / "tinybuddy-80k-card" / "tokenizer.json")
     rivals = open_rivals(tokenizer, evidence.train, evidence.validation)

@@ -35,6 +35,15 @@ CAUGHT_BY = {
     "training stories, copied": "originality.new_4grams",
     "5-gram, unlimited": "",
 }
+# Those that are models; the others are texts.
+MODELS = {
+    "uniform tokens",
+    "one token, always",
+    "unigram",
+    "3-character chain",
+    "2-gram",
+    "5-gram, unlimited",
+}
 
 
 class Control(NamedTuple):
