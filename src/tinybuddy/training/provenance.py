@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tinybuddy import __version__
 from tinybuddy.backends.engine.library import used_kernels
 
 PACKAGES = ("tinybuddy", "numpy", "tokenizers", "safetensors")
@@ -25,13 +26,21 @@ def provenance(torch: bool | None = None) -> dict[str, Any]:
     packages = [*PACKAGES, *(["torch"] if loaded else [])]
     return {
         "versions": {"python": platform.python_version()}
-        | {name: metadata.version(name) for name in packages},
+        | {name: _version(name) for name in packages},
         "engine": used_kernels(),
         "git_commit": _git_commit(),
         "system": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
     }
+
+
+def _version(package: str) -> str | None:
+    """Return a package's version, None where its metadata is not there, as in a frozen program."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return __version__ if package == "tinybuddy" else None
 
 
 def _git_commit() -> str | None:

@@ -39,6 +39,7 @@ def html_table(look: str, head: Iterable[str], rows: Iterable[str]) -> str:
     columns = "".join(f'<th scope="col"><span>{title}</span></th>' for title in head)
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
     return (
+        '<p class="scrolls">This table is wider than the screen: it scrolls sideways.</p>'
         f'<div class="wide" tabindex="0" role="region" aria-label="{look}"><table class="{look}">'
         f"<thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table></div>"
     )

@@ -10,11 +10,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
+from tinybuddy.config import SampleConfig
 from tinybuddy.corpus.statistics import words
 from tinybuddy.disk import write_text
 from tinybuddy.errors import UsageError
 from tinybuddy.evaluation.metrics.bits_per_byte import PARAMETER_BYTES
-from tinybuddy.evaluation.metrics.bounds import BOUNDS
+from tinybuddy.evaluation.metrics.bounds import BOUNDS, EDITION
 from tinybuddy.evaluation.metrics.metric import Metric, MetricValue
 from tinybuddy.evaluation.report.comparisons import differences_table, matrix, published_table
 from tinybuddy.evaluation.report.html import (
@@ -41,7 +42,7 @@ from tinybuddy.evaluation.report.wording import (
     reasons_of,
     written,
 )
-from tinybuddy.evaluation.scorecard import Scorecard
+from tinybuddy.evaluation.scorecard import PLAIN, SAMPLING, Scorecard
 from tinybuddy.evaluation.session import Evaluation
 from tinybuddy.evaluation.stories import Story, sentences
 from tinybuddy.training.metadata import short_source
@@ -78,13 +79,18 @@ NOTES = {
     "tell_apart.accuracy": "how often a classifier is right; guessing gets 50%",
 }
 RIVALS = {"equal_count": "as many numbers", "equal_bytes": "as many bytes", "unlimited": "all"}
-HOW_TO_READ = """<p>Every model continues the same twenty prompts ten times, and what it writes is
-measured word by word. Where a model says how likely a text is, it also has to choose between right
-texts and wrong ones. A dot is the value; its whisker is where it would lie 95 times in 100 with
-other stories or pairs. To pass, <b>the worse end of the whisker</b> must stand on the shaded side
-of the bound. The verdict is NO if one value fails, YES if all twelve pass, and OPEN if none fails
-but some could not be measured. The bounds were set with human stories, one model of others, and the
-controls, before any model of this project was measured.</p>"""
+HOW_TO_READ = """<p>Every model continues the same forty prompts, each five times, and what it
+writes is measured word by word. Where a model says how likely a text is, it also has to choose
+between right texts and wrong ones. A dot is the value; its whisker is where it would lie 95 times
+in 100 with other prompts, stories or sentences. To pass, <b>the worse end of the whisker</b> must
+stand on the shaded side of the bound. The verdict is NO if one value fails, YES if all twelve pass,
+and OPEN if none fails but some could not be measured. The bounds were set with human stories, one
+model of others, and the controls, before any model of this project was measured.</p>"""
+SOURCES = {
+    "TinyStories": "https://arxiv.org/abs/2305.07759",
+    "BLiMP, whose method the minimal pairs follow": "https://arxiv.org/abs/1912.00582",
+    "stories260K, by which bounds were set": "https://huggingface.co/karpathy/tinyllamas",
+}
 
 
 def write_report(evaluation: Evaluation, path: str | Path) -> None:
@@ -126,13 +132,10 @@ def _page(evaluation: Evaluation) -> str:
 def _parts(evaluation: Evaluation, names: Mapping[str, str]) -> Iterator[str]:
     cards = evaluation.scorecards
     for card in cards:
-        yield from (
-            f'<p class="warning"><b>Warning, {name_tag(names[card.name])}:</b> {clean(text)}</p>'
-            for text in card.warnings
-        )
-    for card in cards:
         yield _verdict(card, names[card.name], short_source(evaluation.evidence.source))
-    signs = legend(any(card.plain for card in cards), bool(evaluation.beside))
+    yield section("How to read this", HOW_TO_READ)
+    controls = [who for who in evaluation.beside if who != "human"]
+    signs = legend(any(card.plain for card in cards), controls)
     yield section("Value by value", signs, *_metrics(evaluation, names))
     yield section("A closer look", *(_closer(c, names) for c in cards), _blimp(evaluation, names))
     yield section("What it writes", *(_stories(card, names[card.name]) for card in cards))
@@ -140,7 +143,6 @@ def _parts(evaluation: Evaluation, names: Mapping[str, str]) -> Iterator[str]:
         yield differences_table(names[cards[0].name], names[other], differences)
     yield matrix(evaluation, names)
     yield published_table(cards, names)
-    yield section("How to read this", HOW_TO_READ)
     yield _footer(evaluation)
 
 
@@ -166,8 +168,10 @@ def _verdict(card: Scorecard, name: str, source: str) -> str:
         figures_that_pass=passed,
         measured_against=source,
     )
+    warnings = "".join(f'<p class="warning"><b>Warning:</b> {clean(w)}</p>' for w in card.warnings)
     return f"""<article class="verdict {LOOKS[speaks]}">
 <h1><span>{name_tag(name)}: does it speak English?</span> <b>{VERDICTS[speaks]}</b></h1>
+{warnings}
 <div class="why"><div>{_why(card)}<ul class="pips" aria-label="{passed} values pass">{pips}</ul>
 </div><blockquote><p>{_marked(opening, _unknown(card))}</p></blockquote></div>
 {statistics}
@@ -250,11 +254,11 @@ def _closer(card: Scorecard, names: Mapping[str, str]) -> str:
     drawn = []
     for metric, title in (("grammar", "Grammar by paradigm"), ("coherence", "Coherence by kind")):
         bound = BOUNDS[f"{metric}.pairs"].value
-        note = f"Pairs that are right. Dashed: chance, 50%; solid: the bound on all, {bound:.0%}."
+        note = f"Pairs that are right, from chance, 50%, on. Line: the bound on all, {bound:.0%}."
         parts = card.metrics[metric].details if metric in card.metrics else {}
-        rows: list[Bar] = [(spoken(k), v, f"{v:.0%}", v >= bound) for k, v in parts.items()]
+        rows: list[Bar] = [(spoken(k), _above(v), f"{v:.0%}", v >= bound) for k, v in parts.items()]
         if rows:
-            drawn.append(bars(title, note, rows, chance=0.5, bound=bound))
+            drawn.append(bars(title, note, rows, bound=_above(bound)))
     first = card.metrics.get("bits_per_byte")
     if first and first.values:
         drawn.append(_rivals(names[card.name], first))
@@ -264,21 +268,29 @@ def _closer(card: Scorecard, names: Mapping[str, str]) -> str:
 
 def _rivals(name: str, metric: Metric) -> str:
     own, rivals = metric.values[0], metric.details.get("kneser_ney", {})
-    top = max([own.value, *(rival["bits_per_byte"] for rival in rivals.values())])
-    rows: list[Bar] = [(name, own.value / top, written(own.name, own.value), own.passed)]
+    best = min([own.value, *(rival["bits_per_byte"] for rival in rivals.values())])
+    rows: list[Bar] = [(name, best / own.value, written(own.name, own.value), own.passed)]
     for kind, rival in rivals.items():
         bits, label = rival["bits_per_byte"], f"{RIVALS.get(kind, kind)}: {rival['n_grams']:,}"
-        rows.append((label, bits / top, written(own.name, bits), None))
-    note = "Shorter is better. Below it, Kneser-Ney models of its training stories, by the number "
-    return bars("Bits per byte", f"{note}of n-grams that they keep; the first is the bound.", rows)
+        rows.append((label, best / bits, written(own.name, bits), None))
+    note = """Fewer bits make a longer bar. Below it, Kneser-Ney models of its training stories, by
+the number of n-grams that they keep; the first is the bound."""
+    return bars("Bits per byte", note, rows)
+
+
+def _above(share: float) -> float:
+    """Part of the way from chance, 50 %, to all."""
+    return max(0.0, 2 * share - 1)
 
 
 def _blimp(evaluation: Evaluation, names: Mapping[str, str]) -> str:
-    note = "Pairs whose words it knows that are right. Dashed: chance, 50%."
+    note = "Pairs whose words it knows that are right. A bar begins at chance, 50%."
     drawn = []
     for name, shares in evaluation.blimp.items():
-        rows: list[Bar] = [(spoken(k), s.value, f"{s.value:.0%}", None) for k, s in shares.items()]
-        drawn.append(bars(f"BLiMP, {name_tag(names[name])}", note, rows, chance=0.5))
+        rows: list[Bar] = [
+            (spoken(k), _above(s.value), f"{s.value:.0%}", None) for k, s in shares.items()
+        ]
+        drawn.append(bars(f"BLiMP, {name_tag(names[name])}", note, rows))
     return f'<div class="grid">{"".join(drawn)}</div>' if drawn else ""
 
 
@@ -319,6 +331,9 @@ def _stories(card: Scorecard, name: str) -> str:
 def _footer(evaluation: Evaluation) -> str:
     evidence, where = evaluation.evidence, provenance()
     statistics = definitions(
+        scorecard=f"edition {EDITION}",
+        date=evaluation.date,
+        command=evaluation.command,
         stories=short_source(evaluation.evidence.source),
         their_SHA_256=evidence.sha256[:SHORT_HASH] or "-",
         training_stories=f"{len(evidence.train):,}",
@@ -326,6 +341,18 @@ def _footer(evaluation: Evaluation) -> str:
         commit=(where["git_commit"] or "-")[:SHORT_HASH],
         versions=", ".join(f"{name} {version}" for name, version in where["versions"].items()),
         system=f"{where['system']}, {where['processor']}, {where['cores']} cores",
-        seconds=", ".join(f"{card.seconds:.0f}" for card in evaluation.scorecards),
+        sampled_by=_sampling(SAMPLING),
+        and_plainly_by=_sampling(PLAIN),
+        seconds=f"{evaluation.seconds:.0f} in all, of which the models took "
+        + ", ".join(f"{card.seconds:.0f}" for card in evaluation.scorecards),
     )
-    return f"<footer><h2>Where it comes from</h2>{statistics}</footer>"
+    links = ", ".join(f'<a href="{place}">{name}</a>' for name, place in SOURCES.items())
+    notes = "".join(f"<p>{clean(note)}</p>" for note in evaluation.notes)
+    return f"""<footer><h2>Where it comes from</h2>{statistics}{notes}
+<p>Sources: {links}. What each metric is, and its holes: docs/evaluation.md of tinybuddy.</p>
+</footer>"""
+
+
+def _sampling(config: SampleConfig) -> str:
+    top = f"among the {config.top_k} best tokens" if config.top_k else "among all tokens"
+    return f"temperature {config.temperature:g} {top}"

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
+from string import ascii_lowercase
 
 from tinybuddy.evaluation.metrics.metric import MetricValue
 from tinybuddy.evaluation.report.wording import LABELS, bound_of, span, written
@@ -36,6 +37,8 @@ PLAIN = "sampled at temperature 1, from all tokens"
 _EDGE = 2.0  # per cent left free at both ends, for half a sign
 _LINE = 30  # where the value stands, down from the top; what it is compared with, further down
 _BESIDE = 52
+_LETTER, _SCALE = 70, 86  # the letters of controls, and the ends of the scale
+_NEAR = 3.0  # per cent: letters of controls that are nearer to each other would overlap
 _DOT = {
     True: '<circle r="6.5"/>',
     False: '<circle r="6.5"/><path class="cross" d="M-3-3 3 3M3-3-3 3"/>',
@@ -81,8 +84,8 @@ def strip(
     value = f"{written(name, measured.value)}, 95% interval {span(name, low, high)}"
     shapes = [
         f'<line class="track" x1="{_EDGE}%" x2="{100 - _EDGE}%" y1="{_LINE}" y2="{_LINE}"/>',
-        _writing(_EDGE, 72, written(name, axis[0])),
-        _writing(100 - _EDGE, 72, written(name, axis[1])),
+        _writing(_EDGE, _SCALE, written(name, axis[0])),
+        _writing(100 - _EDGE, _SCALE, written(name, axis[1])),
         *(_bound(measured, _place(axis, measured.limit)) if measured.limit is not None else ()),
         *_controls(name, axis, controls),
     ]
@@ -136,20 +139,25 @@ def _bound(measured: MetricValue, at: float) -> Iterator[str]:
 
 
 def _controls(name: str, axis: tuple[float, float], controls: Mapping[str, float]) -> Iterator[str]:
-    """A tick for all controls at one place, an arrow head for those off the scale."""
-    places: dict[tuple[int, bool], list[str]] = {}
-    for who, value in controls.items():
-        if math.isfinite(value):
-            off = not min(axis) <= value <= max(axis)
-            at = round(_place(axis, value))
-            places.setdefault((at, off), []).append(f"{who}: {written(name, value)}")
-    for (at, off), said in places.items():
+    """A tick for each control, an arrow head for those off the scale, with their letters."""
+    letters = dict(zip(controls, ascii_lowercase, strict=False))
+    near: list[tuple[float, str]] = []
+    for who, value in sorted(controls.items(), key=lambda item: _place(axis, item[1])):
+        if not math.isfinite(value):
+            continue
+        at = _place(axis, value)
         arrow = '<path d="M4-5-2 0 4 5"/>' if at < 50 else '<path d="M-4-5 2 0-4 5"/>'
-        yield _shape(at, _BESIDE, "tick", arrow if off else _TICK, "\n".join(said))
+        shape = _TICK if min(axis) <= value <= max(axis) else arrow
+        yield _shape(at, _BESIDE, "tick", shape, f"{who}: {written(name, value)}")
+        if near and at - near[-1][0] < _NEAR * len(near[-1][1]):
+            near[-1] = (near[-1][0], near[-1][1] + letters[who])
+        else:
+            near.append((at, letters[who]))
+    yield from (_writing(at, _LETTER, said) for at, said in near)
 
 
-def legend(with_plain: bool, with_controls: bool) -> str:
-    """The signs of `strip`, each with its meaning."""
+def legend(with_plain: bool, controls: Sequence[str]) -> str:
+    """The signs of `strip`, each with its meaning, and the letter of each control."""
     signs = [
         ("good", _DOT[True], "passes"),
         ("bad", _DOT[False], "fails"),
@@ -157,14 +165,21 @@ def legend(with_plain: bool, with_controls: bool) -> str:
         ("ok", '<rect x="-9" y="-8" width="18" height="16"/>', "where it must stand to pass"),
         ("human", _DIAMOND, "human stories"),
         *([("plain", _RING, PLAIN)] if with_plain else ()),
-        *([("tick", _TICK, "controls; point at them for names")] if with_controls else ()),
+        *([("tick", _TICK, "controls, by their letters")] if controls else ()),
     ]
     items = "".join(
         '<li><svg viewBox="-10 -10 20 20" width="20" height="20" aria-hidden="true">'
         f'<g class="{look}">{shape}</g></svg>{meaning}</li>'
         for look, shape, meaning in signs
     )
-    return f'<ul class="legend">{items}<li><b>Further right is better →</b></li></ul>'
+    names = "".join(
+        f"<li><b>{letter}</b> {clean(who)}</li>"
+        for who, letter in zip(controls, ascii_lowercase, strict=False)
+    )
+    return (
+        f'<ul class="legend">{items}<li><b>Further right is better →</b></li></ul>'
+        f'<ul class="legend">{names}</ul>'
+    )
 
 
 Bar = tuple[str, float, str, bool | None]  # label, part of the width, what is written, verdict
