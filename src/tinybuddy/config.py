@@ -162,8 +162,13 @@ class TrainConfig(_Checked):
 
     data: str = _setting(
         "auto",
-        "A file, folder, hub data set, 'tales', or 'auto': TinyStories, offline the tales.",
+        "A file, folder, hub data set, 'tales', or 'auto': TinyStories, offline the tales; '-' is "
+        "what the run has kept of standard input. Several stand on a line each.",
     )
+    split: str = _setting(
+        "", "What separates stories of plain text: 'lines', 'blank' or a text; '' finds out."
+    )
+    text_key: str = _setting("", "Key or column of rows that holds the stories; '' finds out.")
     from_model: str = _setting("", "Model whose shape, tokenizer and weights to begin with.")
     stories: int = _setting(5000, "Training stories to read; 0 reads all.", 0)
     clean: bool = _setting(True, "Mend mojibake in training text.")
@@ -247,7 +252,17 @@ class SampleConfig(_Checked):
 # Settings that two runs of one recipe may differ in: what is read, where it is computed, and how
 # often a run looks up. How a model is sampled does not change what is trained either.
 _NOT_OF_THE_RECIPE = frozenset(
-    {"data", "seed", "threads", "device", "backend", "eval_every", "eval_stories"}
+    {
+        "data",
+        "split",
+        "text_key",
+        "seed",
+        "threads",
+        "device",
+        "backend",
+        "eval_every",
+        "eval_stories",
+    }
 )
 
 

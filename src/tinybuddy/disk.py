@@ -11,6 +11,14 @@ from typing import BinaryIO
 from tinybuddy.errors import TinybuddyError
 
 
+def expanded(path: str | Path) -> Path:
+    """Return a path as a user wrote it, a tilde being the home directory."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # nobody has that home
+        return Path(path)
+
+
 def read_bytes(path: Path, most: int) -> bytes:
     """Return a file's bytes.
 

@@ -13,6 +13,19 @@ def add_backend(verb: argparse.ArgumentParser) -> None:
     )
 
 
+def add_layout(verb: argparse.ArgumentParser) -> None:
+    """Add how a text is laid out."""
+    verb.add_argument(
+        "--split",
+        metavar="lines|blank|TEXT",
+        help="what separates stories of plain text: each line, blank lines, or TEXT; "
+        "default: it finds out, and says so",
+    )
+    verb.add_argument(
+        "--text-key", metavar="KEY", help="key or column with the stories; default: it finds out"
+    )
+
+
 def show_run(result: Any, as_json: bool) -> None:
     """Print the result of a run."""
     import shlex

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tinybuddy.cli.common import print_json
+from tinybuddy.cli.common import add_layout, print_json
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
     """Describe its options."""
-    verb.add_argument("data", metavar="PATH|HUB_NAME|tales|-", help="what to look at")
+    verb.add_argument(
+        "data", nargs="+", metavar="PATH|HUB_NAME|tales|-", help="what to look at; several are one"
+    )
+    add_layout(verb)
     verb.add_argument("--stories", type=int, default=0, metavar="N", help="training stories")
     verb.add_argument(
         "-o", "--out", metavar="FILE", help="write the stories to FILE (.txt, .jsonl)"
@@ -29,13 +32,21 @@ def run(options: argparse.Namespace) -> None:
         hooks.on_progress("reading the stories", number, 0)
 
     facts = describe_corpus(
-        options.data, options.stories, options.out, on_story, force=options.force
+        "\n".join(options.data),
+        options.stories,
+        options.out,
+        on_story,
+        split=options.split or "",
+        text_key=options.text_key or "",
+        force=options.force,
     )
     if options.json:
         print_json(facts)
         return
     entropy = facts.pop("entropy", None)
-    warning = facts.pop("warning")
+    warning, layout = facts.pop("warning"), facts.pop("layout")
+    for key in ("split", "skipped", "first", "shortest"):
+        del facts[key]
     for key, value in facts.items():
         shown = f"{value:,}" if isinstance(value, int) else value
         print(f"{key.replace('_', ' '):<22} {shown}")
@@ -44,5 +55,6 @@ def run(options: argparse.Namespace) -> None:
             f"entropy of the grammar {entropy['bits_per_byte']:.4f} bits per byte, which no model "
             f"can beat (± {entropy['standard_error']:.4f}, of {entropy['tales']:,} tales)"
         )
+    print(layout)
     if warning:
         print(warning, file=sys.stderr)

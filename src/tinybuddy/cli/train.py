@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from tinybuddy.cli.common import show_run
+from tinybuddy.cli.common import add_layout, show_run
 from tinybuddy.defaults import DEFAULT_RECIPE, DEFAULT_RECIPE_FROM
 
 
@@ -17,9 +17,12 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument(
         "--data",
+        action="append",
         metavar="PATH|HUB_NAME|tales|-",
-        help="training text; default: TinyStories, or the tales where there is no network",
+        help="training text, may be repeated; default: TinyStories, or the tales where there is no "
+        "network",
     )
+    add_layout(verb)
     verb.add_argument("--stories", type=int, metavar="N", help="training stories; 0 for all")
     verb.add_argument("--out", metavar="RUN", help="directory of the run; default: runs/RECIPE")
     verb.add_argument("--seed", type=int, metavar="S", help="default: the recipe's, 0")
@@ -51,7 +54,19 @@ def run(options: argparse.Namespace) -> None:
     from tinybuddy.recipes import parse_settings
 
     settings = parse_settings(options.set)
-    for name in ("data", "from_model", "stories", "seed", "steps", "threads", "device", "backend"):
+    if options.data:
+        settings["data"] = "\n".join(options.data)
+    for name in (
+        "split",
+        "text_key",
+        "from_model",
+        "stories",
+        "seed",
+        "steps",
+        "threads",
+        "device",
+        "backend",
+    ):
         if (value := getattr(options, name)) is not None:
             settings[name] = value
     from tinybuddy.training.session import train

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import os
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache, partial
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from tinybuddy.corpus.files import (
-    BLOCK_BYTES,
     find_splits,
     is_readable,
+    kind_of,
     parse_blocks,
     read_file,
     read_files,
 )
-from tinybuddy.disk import replacing
+from tinybuddy.corpus.layout import Layout
+from tinybuddy.disk import expanded
 from tinybuddy.errors import TinybuddyError, UsageError
 
 VALIDATION_SHARE = 0.05
 MOST_VALIDATION = 2_000  # stories kept for scoring; those beyond it are not trained on either
-FEW_STORIES = 10  # to score: below it, one more or less moves the figure by several percent
+# Stories to score at least, where a text has five times as many: with fewer, one more or less moves
+# the figure by several per cent.
+FEWEST_VALIDATION = 10
+SHORTEST = 3  # stories shown, which tell best whether a text was split as its owner meant
 HUB_VALIDATION = 1_000  # stories read of a hub data set's own validation split: about 1 MB
 DEFAULT_TALES = 5_000
 
@@ -43,6 +48,10 @@ class Survey:
         validation_bytes: their UTF-8 bytes.
         duplicates: stories left out because the same text had come before.
         sha256: hash of all stories of both splits, in order.
+        split: in words, how the stories were told apart.
+        skipped: files that were not read, each with the reason.
+        first: the first story.
+        shortest: the three shortest stories.
     """
 
     source: str
@@ -52,14 +61,28 @@ class Survey:
     validation_bytes: int
     duplicates: int
     sha256: str
+    split: str
+    skipped: tuple[str, ...]
+    first: str
+    shortest: tuple[str, ...]
+
+    def facts(self) -> dict[str, Any]:
+        """What may travel with a model: none of the text."""
+        return {k: v for k, v in asdict(self).items() if k not in ("first", "shortest", "skipped")}
+
+    def layout(self) -> str:
+        """How the text was split, with the first and the shortest stories; files left out."""
+        shortest = ", ".join(_shown(story, 30) for story in self.shortest)
+        said = f"Stories: {self.split}. First: {_shown(self.first, 60)}. Shortest: {shortest}."
+        return said + (f" Not read: {', '.join(self.skipped)}." if self.skipped else "")
 
     def warning(self) -> str:
         """What to know before the figure is believed; empty if nothing."""
-        if self.validation_stories >= FEW_STORIES:
+        if self.validation_stories >= FEWEST_VALIDATION:
             return ""
         return (
-            f"Stories to score: {self.validation_stories} only, so the figure will be rough. Those "
-            "in a .txt are separated by <|endoftext|>, or by two or more blank lines."
+            f"Stories to score: {self.validation_stories} only, so the figure will be rough. If "
+            "there should be more, say what separates them with --split."
         )
 
 
@@ -72,7 +95,8 @@ class Corpus:
         readers: ``all``, to be split by content, or ``train`` and ``validation``.
         limit: training stories at most; 0 for all.
         clean: mend mojibake in training stories; validation stories are never altered.
-        held: digests of further validation stories, for a text too small to give any by chance.
+        held: digests of further validation stories, for a text too small to give enough by chance.
+        layout: how the text is laid out, as far as it has been read.
     """
 
     source: str
@@ -80,6 +104,7 @@ class Corpus:
     limit: int = 0
     clean: bool = True
     held: frozenset[bytes] = field(default=frozenset())
+    layout: Layout = field(default_factory=Layout)
 
     def train(self) -> Iterator[str]:
         """Training stories: no duplicates, none that is in validation."""
@@ -94,7 +119,7 @@ class Corpus:
         seen: set[bytes] = set()
         counts = {"train": 0, "validation": 0}
         for split, story in self._unlabelled():
-            digest = hashlib.blake2b(story.encode("utf-8"), digest_size=8).digest()
+            digest = _digest(story)
             if split == "all":
                 split = "validation" if self._is_held(digest) else "train"
             if digest in seen:
@@ -124,34 +149,58 @@ def open_corpus(
     stories: int = 0,
     clean: bool = True,
     on_progress: Callable[[int, int], None] | None = None,
+    split: str = "",
+    text_key: str = "",
 ) -> Corpus:
     """Open what a user has.
 
     Args:
-        data: a file or folder (see `tinybuddy.corpus.files`), ``tales`` for the built-in tales,
-            or a hub data set ``owner/name``.
+        data: a file or folder (see `tinybuddy.corpus.files`), ``tales`` for the built-in tales, or
+            a hub data set ``owner/name``; several of them on a line each.
         stories: training stories at most; 0 for all (of the tales: 5,000).
         clean: mend mojibake in training stories.
         on_progress: called during a download: bytes so far, bytes of the whole file.
+        split: what separates stories of plain text: ``lines``, ``blank`` or a text; empty to find
+            out.
+        text_key: key or column that holds the stories of rows; empty to find out.
 
     Raises:
         TinybuddyError: if it cannot be read.
     """
-    path = Path(data)
+    layout = Layout(split, text_key)
     if data == "tales":
         return _open_tales(stories)
+    opened = [_readers(one, layout, on_progress) for one in data.split("\n")]
+    readers: dict[str, Reader] = {
+        role: partial(_chained, [found[role] for found in opened if role in found])
+        for role in ("train", "validation", "all")
+        if any(role in found for found in opened)
+    }
+    return Corpus(data.replace("\n", " + "), readers, stories, clean, layout=layout)
+
+
+def _chained(readers: Sequence[Reader]) -> Iterator[str]:
+    return chain.from_iterable(reader() for reader in readers)
+
+
+def _readers(
+    data: str, layout: Layout, on_progress: Callable[[int, int], None] | None
+) -> dict[str, Reader]:
+    """Readers of one source, by split."""
+    if data == "tales":
+        return {"all": partial(_some_tales, DEFAULT_TALES)}
+    path = expanded(data)
     if path.exists() or not _is_hub_name(data):
-        splits = find_splits(path)
-        readers: dict[str, Reader] = {s: partial(read_files, files) for s, files in splits.items()}
-        return Corpus(data, readers, stories, clean)
-    return _open_hub(data, stories, clean, on_progress)
+        splits = find_splits(path, layout)
+        return {s: partial(read_files, files, layout) for s, files in splits.items()}
+    return _open_hub(data, layout, on_progress)
 
 
 def survey(corpus: Corpus, on_story: Callable[[int], None] | None = None) -> tuple[Corpus, Survey]:
     """Read a corpus once and say what is in it.
 
-    The corpus comes back too: where no story fell into validation, the one of the smallest digest
-    is held for it.
+    The corpus comes back too: where fewer than ten stories fell into validation, those of the
+    smallest digests are held for it, one in five at most.
 
     Args:
         corpus: what to read.
@@ -164,21 +213,28 @@ def survey(corpus: Corpus, on_story: Callable[[int], None] | None = None) -> tup
     total = hashlib.sha256()
     counts = {"train": 0, "validation": 0, "duplicate": 0}
     sizes = dict.fromkeys(counts, 0)
+    first, shortest = "", list[str]()
     for number, (split, story) in enumerate(corpus.labelled(), start=1):
         if on_story:
             on_story(number)
-        text = story.encode("utf-8")
         counts[split] += 1
-        sizes[split] += len(text)
+        sizes[split] += len(story.encode("utf-8"))
         if split != "duplicate":
-            total.update(f"{split} {len(text)}\n".encode())
-            total.update(text)
-    if not counts["train"] + counts["validation"]:
+            _add(total, split, story)
+            first = first or story
+            if len(shortest) < SHORTEST or len(story) < len(shortest[-1]):
+                shortest = sorted([*shortest, story], key=len)[:SHORTEST]
+    everything = counts["train"] + counts["validation"]
+    if not everything:
         raise TinybuddyError(f"{corpus.source} holds no text: give it some stories.")
-    if counts["validation"] == 0 and "all" in corpus.readers and counts["train"] > 1:
-        raw = replace(corpus, clean=False).labelled()
-        digests = (hashlib.blake2b(s.encode("utf-8"), digest_size=8).digest() for _, s in raw)
-        return survey(replace(corpus, held=frozenset([min(digests)])))
+    wanted = max(1, min(FEWEST_VALIDATION, everything // 5))
+    few = corpus.held or counts["validation"] < wanted
+    if few and everything > 1 and corpus.readers.keys() == {"all"}:
+        raw = {_digest(s) for _, s in replace(corpus, clean=False).labelled()}
+        held = frozenset(heapq.nsmallest(wanted, raw))
+        # With a limit, more held to score means more read: until that changes nothing.
+        if held != corpus.held:
+            return survey(replace(corpus, held=held))
     if counts["train"] == corpus.limit and not counts["validation"] and _holds_two(corpus):
         raise UsageError(
             f"--stories {corpus.limit} leaves no story of {corpus.source} to score: give --stories "
@@ -197,8 +253,45 @@ def survey(corpus: Corpus, on_story: Callable[[int], None] | None = None) -> tup
         validation_bytes=sizes["validation"],
         duplicates=counts["duplicate"],
         sha256=total.hexdigest(),
+        split=" and ".join(corpus.layout.found) or "as it comes",
+        skipped=tuple(corpus.layout.skipped),
+        first=first,
+        shortest=tuple(shortest),
     )
     return corpus, found
+
+
+def verified(corpus: Corpus, found: Survey) -> Iterator[tuple[str, str]]:
+    """Yield what `Corpus.labelled` does, without duplicates, and hold it against the survey.
+
+    Raises:
+        TinybuddyError: at the end, if it was not what the survey had found.
+    """
+    total = hashlib.sha256()
+    for split, story in corpus.labelled():
+        if split != "duplicate":
+            _add(total, split, story)
+            yield split, story
+    if total.hexdigest() != found.sha256:
+        raise TinybuddyError(
+            f"{found.source} has changed while it was read: begin again once nobody writes it."
+        )
+
+
+def _add(total: Any, split: str, story: str) -> None:
+    text = story.encode("utf-8")
+    total.update(f"{split} {len(text)}\n".encode())
+    total.update(text)
+
+
+def _digest(story: str) -> bytes:
+    return hashlib.blake2b(story.encode("utf-8"), digest_size=8).digest()
+
+
+def _shown(story: str, most: int) -> str:
+    """The beginning of a story, on one line."""
+    text = " ".join(story.split())
+    return repr(text if len(text) <= most else f"{text[:most]}...")
 
 
 def _holds_two(corpus: Corpus) -> bool:
@@ -209,12 +302,37 @@ def _holds_two(corpus: Corpus) -> bool:
 
 
 def cache_folder() -> Path:
-    """Where downloads and packed tokens are kept: ``TINYBUDDY_CACHE``, or the user's cache."""
-    if folder := os.environ.get("TINYBUDDY_CACHE"):
-        return Path(folder)
+    """Where downloads and packed tokens are kept: ``TINYBUDDY_CACHE``, or the user's cache.
+
+    Where that cannot be written, a folder that goes with the process, and a warning.
+    """
     import platformdirs
 
-    return platformdirs.user_cache_path("tinybuddy")
+    asked = os.environ.get("TINYBUDDY_CACHE")
+    return _writable(expanded(asked) if asked else platformdirs.user_cache_path("tinybuddy"))
+
+
+@cache
+def _writable(folder: Path) -> Path:
+    import tempfile
+    import warnings
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        import atexit
+        import shutil
+
+        other = Path(tempfile.mkdtemp(prefix="tinybuddy-"))
+        atexit.register(shutil.rmtree, other, ignore_errors=True)
+        warnings.warn(
+            f"The cache {folder} cannot be written ({error.strerror}): what belongs there is kept "
+            "for this time only. TINYBUDDY_CACHE names another folder.",
+            stacklevel=2,
+        )
+        return other
 
 
 def _mended(story: str) -> str:
@@ -227,14 +345,15 @@ def _mended(story: str) -> str:
 
 
 def _open_tales(stories: int) -> Corpus:
-    readers: dict[str, Reader] = {"all": _read_tales}
-    return Corpus("tales (built in)", readers, stories or DEFAULT_TALES, clean=False)
+    readers: dict[str, Reader] = {"all": partial(_some_tales, None)}
+    layout = Layout(found={"as they were made": None})
+    return Corpus("tales (built in)", readers, stories or DEFAULT_TALES, False, layout=layout)
 
 
-def _read_tales() -> Iterator[str]:
+def _some_tales(most: int | None) -> Iterator[str]:
     from tinybuddy.corpus.tales import tales
 
-    return (tale.text for tale in tales())
+    return islice((tale.text for tale in tales()), most)
 
 
 def _is_hub_name(data: str) -> bool:
@@ -245,29 +364,29 @@ def _is_hub_name(data: str) -> bool:
 
 
 def _open_hub(
-    data: str, stories: int, clean: bool, on_progress: Callable[[int, int], None] | None
-) -> Corpus:
+    data: str, layout: Layout, on_progress: Callable[[int, int], None] | None
+) -> dict[str, Reader]:
     """Read a data set of the hub as far as it is needed, split as its files are."""
     from tinybuddy.corpus import hub
     from tinybuddy.corpus.ranges import Unreachable
 
     cache = cache_folder()
-    read_all = partial(_read_hub, data, cache, on_progress)
+    read_all = partial(_read_hub, data, cache, on_progress, layout)
     try:
         found = hub.files(data, cache=cache)
     except Unreachable as error:
         raise Unreachable(f"{error} (There is no file or folder {data} here.)") from None
     if not found["validation"]:
-        return Corpus(data, {"all": partial(read_all, found["train"], None)}, stories, clean)
+        return {"all": partial(read_all, found["train"], None)}
     most = {"train": None, "validation": HUB_VALIDATION}
-    readers: dict[str, Reader] = {s: partial(read_all, found[s], most[s]) for s in most}
-    return Corpus(data, readers, stories, clean)
+    return {s: partial(read_all, found[s], most[s]) for s in most}
 
 
 def _read_hub(
     data: str,
     cache: Path,
     on_progress: Callable[[int, int], None] | None,
+    layout: Layout,
     paths: list[str],
     most: int | None,
 ) -> Iterator[str]:
@@ -276,24 +395,10 @@ def _read_hub(
 
     def read(path: str) -> Iterator[str]:
         # The beginning alone of these cannot be read.
-        if path.lower().endswith((".parquet", ".gz")):
+        if path.lower().endswith(".gz") or kind_of(path) in (".parquet", ".json", ".zip"):
             whole = hub.whole_file(data, path, cache=cache, on_progress=on_progress)
-            return read_file(whole, path)
-        return parse_blocks(hub.chunks(data, path, cache=cache, on_progress=on_progress), path)
+            return read_file(whole, path, layout)
+        blocks = hub.chunks(data, path, cache=cache, on_progress=on_progress)
+        return parse_blocks(blocks, path, layout)
 
     return islice(chain.from_iterable(map(read, paths)), most)
-
-
-def keep_input(path: Path) -> None:
-    """Keep standard input as a file, so that it can be read again; all of it or nothing.
-
-    Raises:
-        TinybuddyError: if it holds no text, or cannot be written.
-    """
-    holds_text = False
-    with replacing(path) as file:
-        while block := sys.stdin.buffer.read(BLOCK_BYTES):
-            file.write(block)
-            holds_text = holds_text or not block.isspace()
-        if not holds_text:
-            raise TinybuddyError("Standard input holds no text: give it some stories.")

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from tinybuddy.corpus.files import KINDS
+from tinybuddy.corpus.files import choose, role_of
 from tinybuddy.corpus.ranges import (
     BLOCK,
     Changed,
@@ -42,12 +42,8 @@ LARGE = 16 * BLOCK  # bytes of one range where the whole file is wanted anyway
 LISTING = 64 * BLOCK  # bytes at most of a list of files
 STORIES = "roneneldan/TinyStories"
 
-_ROLES = {  # what a file holds, by the words of its name, or else of its folders
-    "about": r"^(?:readme|licen[cs]e|citation|requirements|vocab|merges)",
-    "validation": r"valid|(?<![a-z])(?:val|dev)(?![a-z])",
-    "test": r"(?<![a-z])test",
-    "train": r"train",
-}
+# The easiest to read first; a .md or .html of a repository is about it, not of it.
+KINDS = (".txt", ".jsonl", ".txt.gz", ".jsonl.gz", ".parquet", ".csv", ".tsv", ".json", ".zip")
 _Progress = Callable[[int, int], None]
 
 
@@ -162,24 +158,11 @@ def _locate(name: str, path: str, cache: Path, endpoint: str | None) -> tuple[Re
 
 def _choose(paths: list[str]) -> dict[str, list[str]]:
     """Take the first kind that has files for training; failing that, files that do not say."""
-    for wanted in ("train", ""):
-        for kind in KINDS:
-            roles: dict[str, list[str]] = {wanted: [], "validation": []}
-            for path in sorted(filter(_is_plain, paths)):
-                if path.lower().endswith(kind):
-                    roles.setdefault(_role(path), []).append(path)
-            if roles[wanted]:
-                return {"train": roles[wanted], "validation": roles["validation"]}
-    return {"train": [], "validation": []}
-
-
-def _role(path: str) -> str:
-    """Read off a path what the file holds: a key of `_ROLES`, or "". Its last part counts most."""
-    for part in reversed(path.lower().split("/")):
-        for role, words in _ROLES.items():
-            if re.search(words, part):
-                return role
-    return ""
+    plain = sorted(filter(_is_plain, paths))
+    by_kind = [[path for path in plain if path.lower().endswith(kind)] for kind in KINDS]
+    chosen = [choose(files)[0] for files in by_kind]
+    said = [c for c in chosen if any(role_of(path) == "train" for path in c["train"])]
+    return next((c for c in said or chosen if c["train"]), {"train": [], "validation": []})
 
 
 def _listing(repo: str, revision: str, folder: Path, endpoint: str | None) -> list[str]:

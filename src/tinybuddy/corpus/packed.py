@@ -19,7 +19,7 @@ def pack(stories: Iterable[str], tokenizer: Tokenizer, content: str, cache: Path
     """Token ids of all stories, each from ``<bos>`` to ``<eos>``, as a mapped uint16 array.
 
     Args:
-        stories: read only if the cache does not have them.
+        stories: read only if the cache does not have them; nothing is kept if they raise.
         tokenizer: whose ids are written.
         content: SHA-256 of the stories; with the tokenizer's it names the file in the cache.
         cache: folder of the cache.

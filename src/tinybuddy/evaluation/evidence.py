@@ -59,7 +59,14 @@ class Evidence:
         return text_statistics(self.train) if self.train else None
 
 
-def gather(data: str, stories: int, on_progress: Progress, clean: bool = True) -> Evidence:
+def gather(
+    data: str,
+    stories: int,
+    on_progress: Progress,
+    clean: bool = True,
+    split: str = "",
+    text_key: str = "",
+) -> Evidence:
     """Read the human stories of a user's data.
 
     Args:
@@ -67,13 +74,15 @@ def gather(data: str, stories: int, on_progress: Progress, clean: bool = True) -
         stories: training stories at most; 0 for all.
         on_progress: called with what is being done, and which part of it is done.
         clean: mend mojibake in training stories.
+        split: see `tinybuddy.corpus.open_corpus`.
+        text_key: likewise.
 
     Raises:
         TinybuddyError: if the data cannot be read, or its validation stories are too few or too
             long.
     """
     on_progress("reading the stories", 0.0)
-    corpus, found = survey(open_corpus(data, stories, clean))
+    corpus, found = survey(open_corpus(data, stories, clean, split=split, text_key=text_key))
     if found.bytes > MOST_TRAINING_BYTES:
         raise TinybuddyError(
             f"{found.source} has {found.bytes:,} bytes of training stories; at most "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tinybuddy.corpus.kept import is_read_once, keep
 from tinybuddy.corpus.statistics import TextStatistics, read_statistics
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.evaluation.adapters import open_evaluated
@@ -184,12 +186,16 @@ def _evidence(
 ) -> tuple[Evidence, list[str]]:
     """Human stories: those asked for, or those of the first model's run, or stored values alone."""
     if data is not None:
-        return gather(str(data), limit, on_progress), []
+        if not is_read_once(data):
+            return gather(str(data), limit, on_progress), []
+        with tempfile.TemporaryDirectory() as folder:
+            found = gather(str(keep(data, Path(folder))), limit, on_progress)
+        return replace(found, source="standard input"), []
     known = run_data(first.path) if first.path else None
     if known is None:
         return stored_evidence(), []
     try:
-        found = gather(known.data, limit, on_progress, clean=known.clean)
+        found = gather(known.data, limit, on_progress, known.clean, known.split, known.text_key)
     except TinybuddyError as error:
         return stored_evidence(), [f"Its own stories cannot serve: {error}"]
     if found.sha256 != known.sha256:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
 from tinybuddy.config import Recipe
-from tinybuddy.corpus import Corpus, Survey, cache_folder, open_corpus, survey
+from tinybuddy.corpus import Corpus, Survey, cache_folder, open_corpus, survey, verified
 from tinybuddy.corpus.hub import STORIES
+from tinybuddy.corpus.kept import INPUT
 from tinybuddy.corpus.packed import Tokens, pack
 from tinybuddy.corpus.ranges import Unreachable
 from tinybuddy.corpus.statistics import TextStatistics, text_statistics
@@ -56,6 +57,7 @@ def prepare(
     *,
     tokenizer: Tokenizer | None = None,
     sha256: str | None = None,
+    kept: Path | None = None,
     hooks: Hooks | None = None,
 ) -> Dataset:
     """Read the data of a recipe, train its tokenizer and encode its stories.
@@ -64,6 +66,7 @@ def prepare(
         recipe: what to read, and how.
         tokenizer: to encode with; by default that of the model to go on from, or a new one.
         sha256: hash that the data must have: a run that goes on must find what it began with.
+        kept: file with the text of a recipe whose data is ``-``, see `tinybuddy.corpus.kept`.
         hooks: called with the progress.
 
     Raises:
@@ -71,7 +74,7 @@ def prepare(
     """
     hooks = hooks or Hooks()
     began, cpu_began = time.monotonic(), time.process_time()
-    data, corpus, found = _read(recipe, hooks)
+    data, corpus, found = _read(recipe, kept, hooks)
     if sha256 not in (None, found.sha256):
         raise TinybuddyError(
             f"{found.source} has changed since the run began: put it back, or begin a new run."
@@ -80,7 +83,8 @@ def prepare(
         tokenizer = read_model(Path(recipe.train.from_model)).tokenizer
     if tokenizer is None:
         tokenizer = _train_tokenizer(recipe, corpus, found, hooks)
-    stories = _counted(hooks, "encoding the stories", corpus.train(), found.stories)
+    train = (story for split, story in verified(corpus, found) if split == "train")
+    stories = _counted(hooks, "encoding the stories", train, found.stories)
     tokens = pack(stories, tokenizer, found.sha256, cache_folder())
     needed = recipe.model.max_position_embeddings + 1
     if len(tokens) < needed:
@@ -94,23 +98,27 @@ def prepare(
         survey=found,
         tokenizer=tokenizer,
         tokens=tokens,
-        validation=corpus.validation(),
+        validation=[s for split, s in verified(corpus, found) if split == "validation"],
         seconds=time.monotonic() - began,
         cpu_seconds=time.process_time() - cpu_began,
     )
 
 
-def _read(recipe: Recipe, hooks: Hooks) -> tuple[str, Corpus, Survey]:
+def _read(recipe: Recipe, kept: Path | None, hooks: Hooks) -> tuple[str, Corpus, Survey]:
     """Open and survey the data; return its name too, with ``auto`` resolved."""
     config = recipe.train
 
     def read(data: str) -> tuple[str, Corpus, Survey]:
         corpus = open_corpus(
-            data,
+            str(kept) if data == INPUT else data,
             config.stories,
             config.clean,
             on_progress=lambda done, total: hooks.on_progress(f"reading {data}", done, total),
+            split=config.split,
+            text_key=config.text_key,
         )
+        if data == INPUT:
+            corpus = replace(corpus, source="standard input")
         found = survey(corpus, lambda done: hooks.on_progress("reading the stories", done, 0))
         return data, *found
 

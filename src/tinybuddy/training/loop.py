@@ -7,7 +7,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -131,6 +131,8 @@ def fit(
         f"of {found.source}; {found.validation_stories:,} stories to score, "
         f"{found.duplicates:,} duplicates left out."
     )
+    if "tales " not in found.source:
+        hooks.on_note(found.layout())
     if warning := found.warning():
         hooks.on_note(warning)
     trainer = open_trainer(recipe.model, recipe.train, start.files.weights if start else None)
@@ -339,7 +341,7 @@ def _note_metadata(run: Path, recipe: Recipe, dataset: Dataset) -> None:
         run,
         {
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "data": asdict(dataset.survey) | {"tokens": len(dataset.tokens)},
+            "data": dataset.survey.facts() | {"tokens": len(dataset.tokens)},
             "parameters": recipe.model.parameters,
             "seed": recipe.train.seed,
             "threads": recipe.train.threads,

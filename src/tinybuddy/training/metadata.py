@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tinybuddy.corpus.kept import INPUT, kept
 from tinybuddy.disk import read_text
 from tinybuddy.training.checkpoint import is_run, read_metadata, read_recipe
 
@@ -56,8 +57,10 @@ def statistics_beside(model: Path) -> Path | None:
 class RunData(NamedTuple):
     """What a run was trained on."""
 
-    data: str  # as a recipe names it
+    data: str  # where it lies
     clean: bool
+    split: str
+    text_key: str
     sha256: str
 
 
@@ -70,8 +73,10 @@ def run_data(model: Path) -> RunData | None:
     if run is None or "data" not in (record := read_metadata(run)):
         return None
     train = read_recipe(run).train
-    there = train.data == "tales" or Path(train.data).exists()
-    return RunData(train.data, train.clean, record["data"]["sha256"]) if there else None
+    data = str(kept(run) or "") if train.data == INPUT else train.data
+    there = all(place == "tales" or Path(place).exists() for place in data.split("\n"))
+    found = RunData(data, train.clean, train.split, train.text_key, record["data"]["sha256"])
+    return found if data and there else None
 
 
 def _run_of(model: Path) -> Path | None:

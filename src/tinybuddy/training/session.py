@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -13,9 +14,9 @@ from typing import Any
 
 from tinybuddy.backends import check_backend
 from tinybuddy.config import ModelConfig, Recipe
-from tinybuddy.corpus import keep_input
+from tinybuddy.corpus.kept import INPUT, is_read_once, keep, kept
 from tinybuddy.defaults import DEFAULT_RECIPE, DEFAULT_RECIPE_FROM
-from tinybuddy.disk import write_text
+from tinybuddy.disk import expanded, write_text
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.formats.hub import read_model
 from tinybuddy.formats.references import find_directory
@@ -52,9 +53,9 @@ def train(
         out: the run's directory, made here; by default ``runs/NAME``, numbered if it is taken.
         hooks: called with the progress; by default it is shown in the terminal.
         settings: any field of the recipe's sections, such as ``steps=500``. Of these ``data`` is a
-            path or name that `tinybuddy.corpus.open_corpus` takes, or ``-`` for standard input, and
-            ``from_model`` a model or run to go on from, whose shape and tokenizer replace the
-            recipe's.
+            path or name that `tinybuddy.corpus.open_corpus` takes, a list of such `Path`s, a list
+            of texts, or ``-`` for standard input, and ``from_model`` a model or run to go on from,
+            whose shape and tokenizer replace the recipe's.
 
     Returns:
         The finished run.
@@ -65,19 +66,22 @@ def train(
         KeyboardInterrupt: on Ctrl-C, once a checkpoint is saved.
     """
     default = DEFAULT_RECIPE_FROM if settings.get("from_model") else DEFAULT_RECIPE
+    data = _as_data(settings.get("data", ""))
+    if is_read_once(data):
+        settings["data"] = INPUT
+    elif data:
+        settings["data"] = data
     recipe = plan(recipe or default, settings)
     check_backend(recipe.train)  # before any work is done
-    run = Path(out) if out else _free_name(Path("runs") / recipe.name)
+    run = expanded(out) if out else _free_name(Path("runs") / recipe.name)
     if not is_run(run):
         _check_free(run)  # before the lock, which would leave a file in a folder of others
     with locked(run):
         _check_free(run)
         write_recipe(run, recipe)
         try:
-            if recipe.train.data == "-":
-                keep_input(run / "input.txt")
-                recipe = recipe.with_settings({"data": _absolute(run / "input.txt")})
-                write_recipe(run, recipe)
+            if recipe.train.data == INPUT:
+                keep(data or INPUT, run)
             with hooks or open_progress() as hooks:
                 return _work(run, recipe, hooks)
         except TinybuddyError:
@@ -93,7 +97,7 @@ def resume(run: str | Path, hooks: Hooks | None = None) -> Run:
         TinybuddyError: if there is no run, another process writes it, or its data has changed.
         KeyboardInterrupt: on Ctrl-C, once a checkpoint is saved.
     """
-    run = Path(run)
+    run = expanded(run)
     read_recipe(run)  # before a lock makes the folder
     with locked(run):
         recipe, result = read_recipe(run), read_metadata(run).get("result")
@@ -113,6 +117,8 @@ def plan(recipe: str | Path | Recipe, settings: Mapping[str, Any]) -> Recipe:
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()}
+    if isinstance(settings.get("from_model"), str):
+        settings["from_model"] = str(expanded(settings["from_model"]))
     if source := settings.get("from_model", recipe.train.from_model):
         if shape := {f.name for f in fields(ModelConfig)} & settings.keys():
             raise UsageError(f"{shape.pop()} cannot be set: the model to go on from has its own.")
@@ -121,16 +127,33 @@ def plan(recipe: str | Path | Recipe, settings: Mapping[str, Any]) -> Recipe:
         settings |= {"from_model": _absolute(folder), "tokenizer": files.tokenizer.kind}
         settings |= asdict(files.config)
     recipe = recipe.with_settings(settings)
-    return recipe.with_settings({"data": _absolute(recipe.train.data)})
+    places = [_absolute(place) for place in recipe.train.data.split("\n")]
+    return recipe.with_settings({"data": "\n".join(places)})
+
+
+def _as_data(data: Any) -> Any:
+    """Several paths as a text of lines; a list of texts stays."""
+    if isinstance(data, str | Path):
+        return str(data)
+    items = list(data)
+    return "\n".join(map(str, items)) if items and _are_places(items) else items
+
+
+def _are_places(items: list[Any]) -> bool:
+    """Whether a list is of paths, or of texts that all name something on the disk."""
+    short = all(isinstance(item, Path) or len(str(item)) < 1_000 for item in items)
+    return short and all(isinstance(i, Path) or expanded(str(i)).exists() for i in items)
 
 
 def _work(run: Path, recipe: Recipe, hooks: Hooks) -> Run:
     """Bring a run from wherever it stands to its end."""
     clear(run)
-    if recipe.train.data == "-":
+    text = kept(run) if recipe.train.data == INPUT else None
+    if recipe.train.data == INPUT and not text:
         raise TinybuddyError(f"Standard input of {run} was not read to its end: begin a new run.")
     known = read_metadata(run).get("data", {}).get("sha256")
-    dataset = prepare(recipe, tokenizer=_known_tokenizer(run), sha256=known, hooks=hooks)
+    tokenizer = _known_tokenizer(run)
+    dataset = prepare(recipe, tokenizer=tokenizer, sha256=known, kept=text, hooks=hooks)
     if dataset.data != recipe.train.data:  # `auto`, resolved for good
         recipe = recipe.with_settings({"data": dataset.data})
         write_recipe(run, recipe)
@@ -181,10 +204,13 @@ def _check_free(run: Path) -> None:
 
 
 def _absolute(place: str | Path) -> str:
-    """Make what exists on disk independent of the current folder; ``tales`` is no path."""
-    if place in ("auto", "tales", "-") or not Path(place).exists():
+    """Make what exists on disk independent of the current folder; ``tales`` is no path.
+
+    A link stays one: its name may say what kind of file it is.
+    """
+    if place in ("auto", "tales", INPUT) or not expanded(place).exists():
         return str(place)
-    path = str(Path(place).resolve())
+    path = os.path.abspath(expanded(place))  # noqa: PTH100  (resolve would follow links)
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
