@@ -38,7 +38,7 @@ def test_long_work_is_named_once(capsys: pytest.CaptureFixture[str], monkeypatch
     hooks = PlainProgress()
     for now in (0.0, 1.0, 3.0, 4.0, 9.0):
         hooks.on_progress("reading", int(now), 10)
-    assert capsys.readouterr().err == "reading (3 of 10) ...\n"
+    assert capsys.readouterr().err == "reading (30%) ...\n"
 
 
 def test_the_live_view_shows_it_learn():

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tinybuddy.config import ModelConfig, Recipe, SampleConfig, TrainConfig
     from tinybuddy.corpus.overview import describe_corpus
-    from tinybuddy.errors import TinybuddyError, UsageError
+    from tinybuddy.errors import TinybuddyError, TinybuddyWarning, UsageError
+    from tinybuddy.evaluation.report.published import released_models
     from tinybuddy.evaluation.session import Evaluation, evaluate
     from tinybuddy.exporters.session import export
     from tinybuddy.formats.summary import info
@@ -36,7 +37,9 @@ _HOMES = {
     "Evaluation": "evaluation.session",
     "evaluate": "evaluation.session",
     "export": "exporters.session",
+    "released_models": "evaluation.report.published",
     "TinybuddyError": "errors",
+    "TinybuddyWarning": "errors",
     "UsageError": "errors",
     "Model": "generation.model",
     "load": "generation.model",
@@ -55,6 +58,7 @@ __all__ = [
     "SampleConfig",
     "Score",
     "TinybuddyError",
+    "TinybuddyWarning",
     "TrainConfig",
     "UsageError",
     "describe_corpus",
@@ -63,6 +67,7 @@ __all__ = [
     "info",
     "load",
     "load_recipe",
+    "released_models",
     "resume",
     "train",
 ]

@@ -7,6 +7,7 @@ the reference in ``docs/recipes.md`` is made from the same words.
 from __future__ import annotations
 
 import math
+import numbers
 import re
 import reprlib
 import sys
@@ -15,6 +16,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 from tinybuddy.errors import UsageError
+
+MAX_THREADS = 1024
 
 
 def _setting(
@@ -57,9 +60,14 @@ class _Checked:
 
 
 def _converted(name: str, value: Any, kind: type) -> Any:
-    """Return ``value`` as ``kind``; whole numbers may stand for floats, nothing else converts."""
-    if kind is float and type(value) is int and abs(value) < 2**53:
+    """Return ``value`` as ``kind``; NumPy's numbers are numbers, and whole ones may be floats."""
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        whole = int(value)
+        value = float(whole) if kind is float and abs(whole) < 2**53 else whole
+    elif isinstance(value, numbers.Real) and not isinstance(value, bool):
         value = float(value)
+    elif isinstance(value, str):
+        value = str(value)
     if type(value) is not kind:
         wanted = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
         raise UsageError(f"{name} must be {wanted[kind]}, not {reprlib.repr(value)}.")
@@ -77,6 +85,17 @@ def _check_range(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
             raise UsageError(
                 f"{name} must lie between {low:,} and {upper}, not {reprlib.repr(value)}."
             )
+
+
+def whole_number(name: str, value: Any, low: int, high: int) -> int:
+    """Check a whole number that a caller gave.
+
+    Raises:
+        UsageError: if it is none, or lies outside ``low`` to ``high``.
+    """
+    number: int = _converted(name, value, int)
+    _check_range(name, number, {"among": (), "low": low, "high": high})
+    return number
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
@@ -207,7 +226,7 @@ class TrainConfig(_Checked):
         "Threads of the processor; the engine splits a batch into at most 8 parts, so that more "
         "than 8 threads find no work; on Windows it uses one.",
         1,
-        1024,
+        MAX_THREADS,
     )
     device: str = _setting("cpu", "Where to compute.", among=("cpu", "cuda", "mps"))
     backend: str = _setting(

@@ -19,6 +19,14 @@ def expanded(path: str | Path) -> Path:
         return Path(path)
 
 
+def exists(path: str | Path) -> bool:
+    """Whether something lies at a path; what can be no path, such as a story, does not."""
+    try:
+        return expanded(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
 def read_bytes(path: Path, most: int) -> bytes:
     """Return a file's bytes.
 

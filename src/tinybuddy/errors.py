@@ -9,6 +9,15 @@ class UsageError(TinybuddyError):
     """What was asked makes no sense as written: a wrong option, key or value (exit code 2)."""
 
 
+class TinybuddyWarning(UserWarning):
+    """What a reader should know of a result that could be given all the same."""
+
+
+def counted(number: int, noun: str, nouns: str = "") -> str:
+    """A number with its noun, in the singular for one; ``nouns`` where an s is not all."""
+    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
+
+
 def require(name: str, module: str, extra: str) -> None:
     """Raise TinybuddyError unless a library is installed, which an extra of this package brings.
 

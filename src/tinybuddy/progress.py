@@ -45,6 +45,9 @@ class Hooks:
     def on_progress(self, what: str, done: int, total: int) -> None:
         """Take how far something else than training has come; a total of 0 is not known."""
 
+    def on_resume(self, step: int, steps: int, losses: list[float]) -> None:
+        """Take from which step a run goes on, and the losses of its evaluations so far."""
+
     def on_step(self, step: int, steps: int, loss: float, tokens_per_second: float) -> None:
         """Take the numbers of a training step."""
 

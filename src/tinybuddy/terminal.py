@@ -41,6 +41,10 @@ class PlainProgress(Hooks):
             self._since = None
             self.on_note(f"{what} ({done / total:.0%}) ..." if total else f"{what} ({done:,}) ...")
 
+    def on_resume(self, step: int, steps: int, losses: list[float]) -> None:
+        """Print it."""
+        self.on_note(f"going on from step {step:,} of {steps:,}")
+
     def on_evaluation(self, row: dict[str, Any], steps: int) -> None:
         """Print the row as one line."""
         left = (steps - row["step"]) * row["train_seconds"] / max(1, row["step"])
@@ -57,6 +61,7 @@ class LiveProgress(Hooks):
 
     def __init__(self, console: Console) -> None:
         self._losses: list[float] = []
+        self._first: int | None = None  # the step before the first that was seen here
         self._row: dict[str, Any] = {}
         self._drawn = 0.0
         self._bar = Progress(
@@ -91,9 +96,14 @@ class LiveProgress(Hooks):
         )
         self._draw()
 
+    def on_resume(self, step: int, steps: int, losses: list[float]) -> None:
+        """Say it above the view, and let the sparkline begin where it ended."""
+        self.on_note(f"going on from step {step:,} of {steps:,}")
+        self._losses, self._tokens_per_second = list(losses), 0.0
+
     def on_step(self, step: int, steps: int, loss: float, tokens_per_second: float) -> None:
         """Move the bar and the sparkline."""
-        if not self._losses:
+        if self._first is None:
             self._first, self._started = step - 1, time.monotonic()
         self._losses.append(loss)
         left = (time.monotonic() - self._started) / (step - self._first) * (steps - step)
@@ -148,7 +158,8 @@ class LiveProgress(Hooks):
 def open_progress() -> Hooks:
     """Return the live view in a terminal, plain lines elsewhere."""
     console = Console(stderr=True)
-    return LiveProgress(console) if console.is_terminal else PlainProgress()
+    live = console.is_terminal and not console.is_dumb_terminal
+    return LiveProgress(console) if live else PlainProgress()
 
 
 def clock(seconds: float) -> str:

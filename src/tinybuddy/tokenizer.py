@@ -88,6 +88,10 @@ class Tokenizer:
         self.kind = "bpe" if backend.pre_tokenizer else "characters"
         self._pieces = _pieces(vocabulary, self.kind, self.vocab_size)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The library's own pickle forgets that special tokens in a text are text.
+        return parse_tokenizer, (self.to_json(),)
+
     def encode(self, text: str) -> list[int]:
         """Token ids of ``text``, without ``<bos>`` and ``<eos>``.
 

@@ -3,14 +3,20 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.conftest import SMALL, Cli, set_options
+from tinybuddy.cli import VERBS, build_parser
+from tinybuddy.cli.generate import wrapped
+from tinybuddy.defaults import DEFAULT_MODEL
 from tinybuddy.formats.hub import read_model
 from tinybuddy.formats.references import find_directory, released_names
 from tinybuddy.training.loop import Run
@@ -33,12 +39,66 @@ def test_help_names_every_verb(cli: Cli):
 
 
 def test_help_names_the_defaults_of_sampling(cli: Cli):
-    shown = " ".join(cli("generate", "--help").stdout.split())
+    shown = " ".join(cli("generate", "--help").stdout.partition("examples:")[0].split())
     for name in released_names():
         sample = read_model(find_directory(name)).sample
         for key, value in asdict(sample).items():
             option = shown.split(f" --{key.replace('_', '-')} ")[-1]
             assert f"default: the model's, {value:g} if released" in option.split(" --")[0]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_a_verb_has_examples_that_parse(cli: Cli, verb: str):
+    shown = cli("help", verb).stdout
+    assert shown == cli(verb, "--help").stdout
+    examples = re.findall(rf"^  tinybuddy ({verb}.*)$", shown, re.MULTILINE)
+    assert examples
+    for example in examples:
+        words = shlex.split(re.split(r" [<>] ", example)[0])
+        assert build_parser(verb).parse_args(words).verb == verb
+
+
+def test_short_options_are_those_that_people_know(cli: Cli):
+    assert cli("-V").stdout == cli("--version").stdout
+    long = cli("generate", "Hi", "--model", "tinybuddy-80k-card", "--n", "2", "--seed", "3")
+    assert (
+        cli("generate", "Hi", "-m", "tinybuddy-80k-card", "-n", "2", "-s", "3").stdout
+        == long.stdout
+    )
+
+
+def test_a_random_seed_is_said_and_tells_the_story_again(cli: Cli):
+    done = cli("generate", "Hi", "-s", "random")
+    match = re.fullmatch(r"\(seed (\d+)\)", done.stderr.splitlines()[0])
+    assert match
+    assert cli("generate", "Hi", "-s", match[1]).stdout == done.stdout
+
+
+def test_models_are_listed_with_their_verdicts(cli: Cli):
+    found = _last_json(cli("models", "--json").stdout)["models"]
+    assert isinstance(found, list)
+    assert [model["name"] for model in found] == released_names()
+    best = min((m for m in found if m["verdict"] == "YES"), key=lambda m: m["bits_per_byte"])
+    assert [m["name"] for m in found if m["default"]] == [best["name"]] == [DEFAULT_MODEL]
+    shown = cli("models").stdout
+    assert all(f"{m['parameters']:,}" in shown and m["verdict"] in shown for m in found)
+
+
+def test_shells_can_complete(cli: Cli):
+    script = cli("completion", "bash").stdout
+    assert "--max-new-tokens" in script
+    assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
+
+
+@given(st.lists(st.text("ab é日\n", max_size=9), max_size=20), st.integers(4, 30))
+def test_a_story_is_wrapped_at_words_alone(pieces: list[str], width: int):
+    text = "".join(pieces)
+    shown = "".join(wrapped(pieces, width))
+    assert shown.split() == text.split()
+    assert "".join(wrapped(pieces, 0)) == text
+    for line in shown.split("\n"):
+        cells = sum(2 if c == "日" else 1 for c in line)
+        assert cells <= width or len(line.split()) == 1, "a word that is longer than a line"
 
 
 @pytest.mark.parametrize("code", ["import tinybuddy", "import tinybuddy.cli"])
@@ -178,7 +238,7 @@ def test_info_counts(cli: Cli, small_run: Run, tmp_path: Path):
     assert card["parameters"] == 83_856
     assert sum(card["breakdown"].values()) == 83_856  # type: ignore[attr-defined]
     shown = cli("info").stdout
-    assert "tinybuddy-80k: 83,856 parameters, 335,424 bytes" in shown
+    assert "tinybuddy-80k-deep: 83,648 parameters, 334,592 bytes" in shown
     size = small_run.result["parameters"]
     config = next(small_run.path.glob("checkpoints/*/config.json"))
     for subject in (small_run.path, config, config.parent):
@@ -204,7 +264,12 @@ def test_corpus_tells_what_to_know_before_training(cli: Cli, tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        ("trane", 2, "invalid choice: 'trane'"),
+        ("trane", 2, "no verb 'trane': did you mean 'train'?"),
+        ("train --stpes 3", 2, "did you mean --steps?"),
+        ("generate --modle x", 2, "did you mean --model?"),
+        ("generate --model tinybuddy-80-deep", 1, "did you mean 'tinybuddy-80k-deep'?"),
+        ("generate --seed rand", 2, "invalid whole number value: 'rand'"),
+        ("completion fish", 2, "invalid choice: 'fish'"),
         ("train --stepz 3", 2, "unrecognized arguments: --stepz"),
         ("generate Once upon a time", 2, "upon a time; put the prompt in quotes, or see"),
         ("train --steps x", 2, "invalid int value"),
@@ -214,15 +279,15 @@ def test_corpus_tells_what_to_know_before_training(cli: Cli, tmp_path: Path):
         ("train --recipe crad", 2, "did you mean 'card'"),
         ("train --seed -1", 2, "seed must lie between"),
         ("train --data none.txt --out run", 1, "no file or folder none.txt"),
-        ("train --from nowhere", 1, "no model nowhere"),
+        ("train --from nowhere", 1, "no model 'nowhere'"),
         ("train --data tales --device cuda --out run", 1, "There is no cuda device here"),
         ("export hub tinybuddy-80k-card", 2, "required: -o"),
-        ("generate --model nowhere", 1, "no model nowhere"),
+        ("generate --model nowhere", 1, "no model 'nowhere'"),
         ("generate --model nowhere --temperature -1", 2, "temperature must lie between"),
         ("generate --model nowhere --n 0", 2, "--n must be 1 or more"),
         (f"generate --model nowhere --n {2**63 + 1}", 2, "--n must be 2^63 or less"),
         ("generate --model nowhere --seed 9223372036854775807 --n 2", 2, "--seed must lie"),
-        ("corpus tales --stories -5", 2, "--stories must be 0"),
+        ("corpus tales --stories -5", 2, "stories must be 0"),
         (f"train --set steps={'9' * 5000}", 2, "steps must be a whole number"),
         (f"train --stories {'9' * 400}", 2, "stories must lie between"),
         (f"train --set learning_rate={'9' * 400}", 2, "learning_rate must be a number"),

@@ -81,7 +81,7 @@ def test_the_verb(capsys: pytest.CaptureFixture[str], small_run: Run, story_fold
 def test_without_data_it_says_what_it_needs(cli: Cli):
     done = cli("evaluate")
     assert done.returncode == 0, done.stderr
-    assert f"{DEFAULT_MODEL} (83,856 parameters) speaks English: NO" in done.stdout
+    assert f"{DEFAULT_MODEL} (83,648 parameters) speaks English: OPEN" in done.stdout
     assert "bits_per_byte was not run: it needs" in done.stdout
     assert "right sentence preferred" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
@@ -224,7 +224,7 @@ def test_very_short_human_stories_leave_what_they_cannot_tell_open(tmp_path: Pat
 @pytest.mark.parametrize(
     ("options", "code", "says"),
     [
-        (["no-such-model"], 1, "There is no model no-such-model"),
+        (["no-such-model"], 1, "There is no model 'no-such-model'"),
         (["no-such.bin"], 1, "no-such.bin"),
         (["--controls"], 2, "--data"),
         (["--report", "page.pdf"], 2, ".html"),

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import tinybuddy
 from tinybuddy.backends.lockstep import LockstepBackend
-from tinybuddy.errors import TinybuddyError, UsageError
+from tinybuddy.errors import TinybuddyError, TinybuddyWarning, UsageError
 from tinybuddy.formats.hub import read_model
 from tinybuddy.formats.references import find_directory
 from tinybuddy.generation.model import Model
@@ -97,37 +97,35 @@ def test_stop_ends_before_its_text(small_run: Run, text: str, stop: str):
     assert "".join(pieces) == "ab" + text.split(stop)[0]
 
 
-def test_it_slides_past_the_context_and_says_so_once(
-    small_run: Run, caplog: pytest.LogCaptureFixture
-):
+def test_it_slides_past_the_context_and_says_so_once(small_run: Run):
     model, script = _scripted(small_run, "".join(f" {n}" for n in range(60)))
     ids = [1, *model.tokenizer.encode("So"), *script.ids[:-1]]
-    with caplog.at_level(logging.WARNING, "tinybuddy"):
+    note = "(past the context of 32 tokens, the story goes on from the latest 16)"
+    with pytest.warns(TinybuddyWarning, match=re.escape(note)) as caught:
         model.generate("So", temperature=0)
-    assert [r.message for r in caplog.records] == [
-        "(past the context of 32 tokens, the story goes on from the latest 16)"
-    ]
+    assert len(caught) == 1
     assert script.fed[0] == ids[:32]
     assert script.fed[1] == ids[17:49]
     assert all(len(fed) <= 32 for fed in script.fed)
 
 
-def test_a_prompt_longer_than_the_context(model: Model, caplog: pytest.LogCaptureFixture):
+def test_a_prompt_longer_than_the_context(model: Model):
     prompt = "The fox ran. " * 40
-    assert model.generate(prompt, max_new_tokens=3).startswith(prompt)
-    assert len(caplog.records) == 1
+    with pytest.warns(TinybuddyWarning) as caught:
+        assert model.generate(prompt, max_new_tokens=3).startswith(prompt)
+    assert len(caught) == 1
 
 
-def test_a_long_prompt_that_nothing_follows_is_said_too(
-    small_run: Run, caplog: pytest.LogCaptureFixture
-):
+def test_a_long_prompt_that_nothing_follows_is_said_too(small_run: Run):
     model, script = _scripted(small_run, "")
+    notes: list[str] = []
+    model.on_note = notes.append
     prompt = "The fox ran. " * 40
     assert model.generate(prompt, max_new_tokens=0) == prompt
-    assert not caplog.records  # nothing is to be told
+    assert not notes  # nothing is to be told
     assert script.ids == [EOS]
     assert model.generate(prompt, temperature=0) == prompt
-    assert len(caplog.records) == 1
+    assert len(notes) == 1
 
 
 @pytest.mark.parametrize(
@@ -135,9 +133,12 @@ def test_a_long_prompt_that_nothing_follows_is_said_too(
     [
         ({"temperature": -1}, "temperature must lie"),
         ({"temprature": 1}, "did you mean 'temperature'"),
-        ({"max_new_tokens": -1}, "max_new_tokens must be"),
-        ({"seed": -1}, "seed must be"),
-        ({"seed": 1.5}, "seed must be"),
+        ({"max_new_tokens": -1}, "max_new_tokens must lie"),
+        ({"seed": -1}, "seed must lie"),
+        ({"seed": 1.5}, "seed must be a whole number"),
+        ({"seed": True}, "seed must be a whole number"),
+        ({"stop": ["a", 3]}, "stop must be a text or several"),
+        ({"stop": 3}, "stop must be a text or several"),
     ],
 )
 def test_wrong_settings_are_refused_before_anything_is_told(model: Model, settings, says: str):
@@ -159,5 +160,5 @@ def test_score_takes_one_story_or_several(model: Model):
 
 
 def test_loading_nothing_is_one_sentence():
-    with pytest.raises(TinybuddyError, match="There is no model nowhere"):
+    with pytest.raises(TinybuddyError, match="There is no model 'nowhere'"):
         tinybuddy.load("nowhere")

@@ -201,7 +201,7 @@ def test_ctrl_c_saves_and_says_so(story_file: Path, tmp_path: Path, number: int)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes with names")
-def test_ctrl_c_before_the_first_step_leaves_a_run(story_file: Path, tmp_path: Path):
+def test_ctrl_c_before_the_first_step_leaves_nothing(story_file: Path, tmp_path: Path):
     source = tmp_path / "pipe"
     os.mkfifo(source)
     process = _start(_train_arguments(source, "run"), tmp_path)
@@ -209,10 +209,23 @@ def test_ctrl_c_before_the_first_step_leaves_a_run(story_file: Path, tmp_path: P
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=HANG)
     assert process.returncode == 130
-    assert "Traceback" not in errors
-    source.unlink()
-    source.write_bytes(story_file.read_bytes())
-    assert resume(tmp_path / "run", Hooks()).result["steps"] == SMALL["steps"]
+    assert errors == "tinybuddy: stopped before the first step: nothing is left of it.\n"
+    assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_leaves_what_cannot_be_read_again(
+    story_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tinybuddy.training.session.prepare", interrupted)
+        stories = [s for s in story_file.read_text("utf-8").split("<|endoftext|>") if s.strip()]
+        with pytest.raises(KeyboardInterrupt, match="go on with tinybuddy resume"):
+            train(data=stories, out=tmp_path / "run", hooks=Hooks(), **SMALL)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert resume(tmp_path / "moved", Hooks()).result["steps"] == SMALL["steps"]
 
 
 def test_standard_input_that_was_cut_says_so(tmp_path: Path):

@@ -6,7 +6,7 @@ NumPy is imported only by what needs arrays, since generating text does not.
 from __future__ import annotations
 
 from tinybuddy.backends.interface import Backend, Trainer
-from tinybuddy.config import ModelConfig, TrainConfig
+from tinybuddy.config import MAX_THREADS, ModelConfig, TrainConfig, whole_number
 from tinybuddy.errors import TinybuddyError, UsageError, require
 from tinybuddy.weights import Weights, random_weights
 
@@ -17,9 +17,10 @@ def open_backend(
     """Return a model ready to score and to generate text, on the processor.
 
     Raises:
-        UsageError: if there is no such back end.
+        UsageError: if there is no such back end, or no such number of threads.
         TinybuddyError: if it is not installed.
     """
+    threads = whole_number("threads", threads, 1, MAX_THREADS)
     if name == "engine":
         from tinybuddy.backends.engine.backend import EngineBackend
 

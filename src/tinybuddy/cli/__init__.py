@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
@@ -23,6 +24,8 @@ VERBS = {  # and what each does, which --help says
     "export": "write a model in the form that others open",
     "info": "count the parameters of a model or recipe",
     "corpus": "look at a text, or write it as one file",
+    "models": "list the models that come with tinybuddy",
+    "completion": "print what lets a shell complete commands",
 }
 
 
@@ -34,12 +37,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # any text, in any locale
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
-    given = sys.argv[1:] if arguments is None else arguments
-    parser = build_parser(given[0] if given and given[0] in VERBS else None)
+    warnings.showwarning = _show_warning
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        options, unknown = parser.parse_known_args(given)
-        if unknown:
-            _refuse(unknown, options.verb)
+        if given[:1] == ["help"]:
+            given = [*given[1:2], "--help"]
+        if given and not given[0].startswith("-") and given[0] not in VERBS:
+            from tinybuddy.config import unknown
+
+            raise UsageError(unknown("verb", given[0], VERBS))
+        parser = build_parser(given[0] if given and given[0] in VERBS else None)
+        options, others = parser.parse_known_args(given)
+        if others:
+            _refuse(others, options)
         if not options.verb:
             parser.print_help()
             return 0
@@ -61,11 +71,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _refuse(unknown: list[str], verb: str | None) -> NoReturn:
-    quotes = verb == "generate" and not unknown[0].startswith("-")
-    advice = "put the prompt in quotes, or " if quotes else ""
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Say a warning as a sentence, without the line of code that it came from."""
+    print(message, file=sys.stderr)
+
+
+def _refuse(others: list[str], options: argparse.Namespace) -> NoReturn:
+    verb = options.verb
     name = f"tinybuddy {verb}" if verb else "tinybuddy"
-    raise UsageError(f"unrecognized arguments: {' '.join(unknown)}; {advice}see {name} --help.")
+    advice = f"see {name} --help."
+    if verb == "generate" and not others[0].startswith("-"):
+        advice = f"put the prompt in quotes, or {advice}"
+    elif verb and others[0].startswith("--"):
+        import difflib
+
+        given = others[0].partition("=")[0]
+        if near := difflib.get_close_matches(given, options.parser.option_names(), n=1):
+            advice = f"did you mean {near[0]}? See {name} --help."
+    raise UsageError(f"unrecognized arguments: {' '.join(others)}; {advice}")
 
 
 def _fail(problem: object, code: int) -> int:
@@ -73,7 +96,7 @@ def _fail(problem: object, code: int) -> int:
     return code
 
 
-class _Formatter(argparse.HelpFormatter):
+class _Formatter(argparse.RawDescriptionHelpFormatter):
     """As wide as the terminal; argparse would ask shutil, which takes 5 ms to import."""
 
     def __init__(self, prog: str) -> None:
@@ -89,16 +112,21 @@ class _Parser(argparse.ArgumentParser):
         verb = self.prog
         raise UsageError(f"{message}; see {verb} --help.")
 
+    def option_names(self) -> list[str]:
+        """Names of its options."""
+        return [*self._option_string_actions]
+
 
 def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
     """Describe all verbs and options, or one verb alone, which saves the time of the others."""
     parser = _Parser(
         prog="tinybuddy",
         description="The smallest language models that speak English.",
+        epilog="tinybuddy help VERB says more of one.",
         allow_abbrev=False,
         formatter_class=_Formatter,
     )
-    parser.add_argument("--version", action="version", version=f"tinybuddy {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"tinybuddy {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
     for name, summary in VERBS.items():
         if verb in (None, name):
@@ -107,13 +135,17 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
 
 
 def _add_verb(verbs: Any, name: str, summary: str) -> None:
-    text = f"{summary[0].upper()}{summary[1:]}."
+    module = import_module(f"tinybuddy.cli.{name}")
     verb: argparse.ArgumentParser = verbs.add_parser(
-        name, help=summary, description=text, allow_abbrev=False, formatter_class=_Formatter
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog="examples:\n" + "\n".join(f"  tinybuddy {name} {line}" for line in module.EXAMPLES),
+        allow_abbrev=False,
+        formatter_class=_Formatter,
     )
     verb.add_argument(
         "--json", action="store_true", help="print one JSON object as the last line of output"
     )
-    module = import_module(f"tinybuddy.cli.{name}")
     module.add_arguments(verb)
-    verb.set_defaults(run=module.run)
+    verb.set_defaults(run=module.run, parser=verb)

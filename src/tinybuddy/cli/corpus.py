@@ -7,6 +7,11 @@ import sys
 
 from tinybuddy.cli.common import add_layout, print_json
 
+EXAMPLES = (
+    "poems.txt --split blank",
+    "a.jsonl b.csv --text-key story -o all.txt",
+)
+
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
     """Describe its options."""

@@ -9,6 +9,11 @@ from tinybuddy.cli.common import add_backend, print_json
 from tinybuddy.defaults import DEFAULT_MODEL
 from tinybuddy.errors import UsageError
 
+EXAMPLES = (
+    "my-run",
+    "my-run tinybuddy-80k-deep --data stories/ --report report.html",
+)
+
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
     """Describe its options."""

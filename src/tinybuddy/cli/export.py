@@ -8,6 +8,8 @@ from tinybuddy.cli.common import print_json
 from tinybuddy.errors import UsageError
 from tinybuddy.exporters import FORMATS
 
+EXAMPLES = ("hub my-run -o my-model",)
+
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
     """Describe its options."""

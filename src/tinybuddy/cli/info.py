@@ -7,6 +7,11 @@ import argparse
 from tinybuddy.cli.common import print_json
 from tinybuddy.defaults import DEFAULT_MODEL
 
+EXAMPLES = (
+    "tinybuddy-80k-deep",
+    "card --json",
+)
+
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
     """Describe its options."""

@@ -7,6 +7,12 @@ import argparse
 from tinybuddy.cli.common import add_layout, show_run
 from tinybuddy.defaults import DEFAULT_RECIPE, DEFAULT_RECIPE_FROM
 
+EXAMPLES = (
+    "--data my-stories.txt --out my-run",
+    "--from tinybuddy-80k-deep --data poems.txt --out my-poet",
+    "--recipe card --data tales --seed 1",
+)
+
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
     """Describe its options."""
@@ -24,8 +30,10 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     )
     add_layout(verb)
     verb.add_argument("--stories", type=int, metavar="N", help="training stories; 0 for all")
-    verb.add_argument("--out", metavar="RUN", help="directory of the run; default: runs/RECIPE")
-    verb.add_argument("--seed", type=int, metavar="S", help="default: the recipe's, 0")
+    verb.add_argument(
+        "-o", "--out", metavar="RUN", help="directory of the run; default: runs/RECIPE"
+    )
+    verb.add_argument("-s", "--seed", type=int, metavar="S", help="default: the recipe's, 0")
     verb.add_argument("--steps", type=int, metavar="N", help="optimizer steps")
     verb.add_argument(
         "--threads",

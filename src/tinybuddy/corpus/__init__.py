@@ -21,7 +21,7 @@ from tinybuddy.corpus.files import (
     read_files,
 )
 from tinybuddy.corpus.layout import Layout
-from tinybuddy.disk import expanded
+from tinybuddy.disk import exists, expanded
 from tinybuddy.errors import TinybuddyError, UsageError
 
 VALIDATION_SHARE = 0.05
@@ -190,7 +190,7 @@ def _readers(
     if data == "tales":
         return {"all": partial(_some_tales, DEFAULT_TALES)}
     path = expanded(data)
-    if path.exists() or not _is_hub_name(data):
+    if exists(path) or not _is_hub_name(data):
         splits = find_splits(path, layout)
         return {s: partial(read_files, files, layout) for s, files in splits.items()}
     return _open_hub(data, layout, on_progress)

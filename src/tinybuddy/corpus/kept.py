@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from tinybuddy.corpus.files import BLOCK_BYTES, kind_of
-from tinybuddy.disk import expanded, replacing
+from tinybuddy.disk import exists, expanded, replacing
 from tinybuddy.errors import TinybuddyError, UsageError
 
 INPUT = "-"  # standard input, and what was kept of any text that can be read only once
@@ -25,7 +25,7 @@ def is_read_once(data: object) -> bool:
     path = expanded(data)
     # What `<(...)` and /dev/stdin name is open in this process alone, even if it is a file.
     opened = str(path).startswith(("/dev/", "/proc/"))
-    return opened or (path.exists() and not path.is_file() and not path.is_dir())
+    return opened or (exists(path) and not path.is_file() and not path.is_dir())
 
 
 def keep(data: str | Path | Sequence[str], folder: Path) -> Path:

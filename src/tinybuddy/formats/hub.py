@@ -130,6 +130,11 @@ def is_ours(folder: Path) -> bool:
         return True  # so that the error says what is wrong with it
 
 
+def is_saved_again(folder: Path) -> bool:
+    """Whether transformers wrote a directory that this package had written before."""
+    return "transformers_version" in _read_json(folder / "config.json")
+
+
 def _parse_config(values: Mapping[str, Any], path: Path) -> ModelConfig:
     if values.get("model_type") != "llama":
         raise TinybuddyError(f"{path} is not of a Llama (model_type is not 'llama').")
@@ -183,8 +188,8 @@ def _generation_config(sample: SampleConfig) -> dict[str, Any]:
 
 def _read_sample(path: Path) -> SampleConfig:
     values = _read_json(path)
-    known = {k: values[k] for k in SampleConfig.__dataclass_fields__ if k in values}
-    if not values.get("do_sample", True):
+    known = {k: v for k in SampleConfig.__dataclass_fields__ if (v := values.get(k)) is not None}
+    if values.get("do_sample") is False:
         known["temperature"] = 0.0
     try:
         return SampleConfig.from_mapping(known)
@@ -220,14 +225,19 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_weights(path: Path, config: ModelConfig) -> StoredWeights:
-    """Read weights, having first checked that the file is of the size that the shape needs."""
+    """Read weights, having first checked that the files are of the size that the shape needs.
+
+    Transformers may have saved them in several files, and in half the bytes.
+    """
     from safetensors import SafetensorError, deserialize
 
-    data = read_bytes(path, 4 * config.parameters + MAX_HEADER_BYTES)
-    try:
-        stored = dict(deserialize(data))  # type: ignore[no-untyped-call]
-    except SafetensorError as error:
-        raise TinybuddyError(f"{path} is not a whole safetensors file: {error}.") from None
+    stored: dict[str, Any] = {}
+    for part in _parts(path):
+        data = read_bytes(part, 4 * config.parameters + MAX_HEADER_BYTES)
+        try:
+            stored |= dict(deserialize(data))  # type: ignore[no-untyped-call]
+        except SafetensorError as error:
+            raise TinybuddyError(f"{part} is not a whole safetensors file: {error}.") from None
     shapes = weight_shapes(config)
     if stored.keys() != shapes.keys():
         names = ", ".join(sorted(stored.keys() ^ shapes.keys())[:3])
@@ -235,7 +245,36 @@ def _read_weights(path: Path, config: ModelConfig) -> StoredWeights:
     buffers = {}
     for name, shape in shapes.items():
         kind, found = stored[name]["dtype"], tuple(stored[name]["shape"])
-        if (kind, found) != ("F32", shape):
+        if kind not in ("F32", "F16", "BF16") or found != shape:
             raise TinybuddyError(f"{name} in {path} is {kind} {found}; F32 {shape} is expected.")
-        buffers[name] = as_numbers(stored[name]["data"], shape, f"{name} in {path}")
+        data = stored[name]["data"]
+        if kind != "F32":
+            data = _widened(data, kind)
+        buffers[name] = as_numbers(data, shape, f"{name} in {path}")
     return StoredWeights(buffers)
+
+
+def _parts(path: Path) -> list[Path]:
+    """The files that hold the weights: one, or those that an index names."""
+    index = path.with_name(f"{path.name}.index.json")
+    if path.exists() or not index.exists():
+        return [path]
+    match _read_json(index):
+        case {"weight_map": dict(names)} if all(_is_name(name) for name in names.values()):
+            return [path.with_name(name) for name in sorted({*names.values()})]
+    raise TinybuddyError(f"{index} names no files of weights.")
+
+
+def _is_name(name: Any) -> bool:
+    """Whether a part is a plain file of the folder itself."""
+    return isinstance(name, str) and name.endswith(".safetensors") and Path(name).name == name
+
+
+def _widened(data: bytes, kind: str) -> bytes:
+    """Return float16 or bfloat16 numbers as the bytes of float32, each of the same value."""
+    import numpy as np
+
+    half = np.frombuffer(data, "<u2")
+    if kind == "F16":
+        return half.view("<f2").astype("<f4").tobytes()
+    return (half.astype("<u4") << 16).tobytes()

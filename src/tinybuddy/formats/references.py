@@ -14,7 +14,8 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
-from tinybuddy.config import ModelConfig
+from tinybuddy.config import ModelConfig, unknown
+from tinybuddy.disk import expanded
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.formats.hub import is_ours, read_config, read_model
 from tinybuddy.formats.llama2c import read_llama2c, read_shape
@@ -45,7 +46,7 @@ def find(reference: str | Path) -> Found:
     Raises:
         TinybuddyError: if there is none.
     """
-    path = Path(reference)
+    path = expanded(reference)
     if path.suffix == ".bin" and not path.is_dir():
         return Found(Kind.LLAMA2C, path)
     if (path / "config.json").is_file():
@@ -59,7 +60,7 @@ def find(reference: str | Path) -> Found:
 
 def is_reference(text: str) -> bool:
     """Whether a text is meant as a reference, be there a model or not."""
-    path = Path(text)
+    path = expanded(text)
     return path.is_dir() or path.suffix == ".bin" or text in released_names()
 
 
@@ -97,9 +98,9 @@ def open_shape(reference: str | Path) -> ModelConfig:
 
 
 def _nothing(reference: str | Path) -> TinybuddyError:
+    near = unknown("model", str(reference), released_names())
     return TinybuddyError(
-        f"There is no model {reference}: give a folder with a config.json, a run of tinybuddy "
-        f"train, or {' or '.join(released_names())}."
+        f"{near} Or give a folder with a config.json, or a run of tinybuddy train."
     )
 
 

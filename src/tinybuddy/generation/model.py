@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinybuddy.backends import open_backend
 from tinybuddy.backends.interface import Backend
-from tinybuddy.config import ModelConfig, SampleConfig, last_half
+from tinybuddy.config import ModelConfig, SampleConfig, last_half, whole_number
 from tinybuddy.defaults import DEFAULT_MODEL
-from tinybuddy.errors import UsageError
-from tinybuddy.formats.loaded import LoadedModel
+from tinybuddy.disk import expanded
+from tinybuddy.errors import TinybuddyError, TinybuddyWarning, UsageError
+from tinybuddy.formats.loaded import LoadedModel, ModelFiles
 from tinybuddy.formats.references import open_model
 from tinybuddy.generation.decoding import continue_ids
 from tinybuddy.generation.text import until
@@ -33,22 +36,70 @@ class Model:
         sample_config: how it is sampled unless a call says otherwise.
         backend: what computes it.
         path: the directory or file that it was read from, if it was.
-        on_note: called with what a reader should know of a story; by default it is logged.
+        on_note: called with what a reader should know of a story; by default it is a
+            `TinybuddyWarning`.
     """
 
-    def __init__(self, files: LoadedModel, backend: Backend) -> None:
+    def __init__(
+        self, files: LoadedModel, backend: Backend, opened: tuple[int, str] = (1, "engine")
+    ) -> None:
+        """Take what `tinybuddy.formats` has read; ``opened`` is how to open such a back end."""
+        self._files, self._opened = files, opened
         self.config: ModelConfig = files.config
         self.tokenizer: Codec = files.tokenizer
         self.sample_config: SampleConfig = files.sample
         self.backend = backend
         self.path = files.path
-        self.on_note: Callable[[str], None] = _log
+        self.on_note: Callable[[str], None] = _warn
+
+    @property
+    def parameters(self) -> int:
+        """All trained numbers, each counted once."""
+        return self.config.parameters
+
+    @property
+    def name(self) -> str:
+        """What it was opened by: a released name, a run, or a directory."""
+        path = self.path
+        if path is None:
+            return "a model"
+        return path.parent.parent.name if path.parent.name == "checkpoints" else path.name
+
+    def __repr__(self) -> str:
+        context = self.config.max_position_embeddings
+        return f"<Model {self.name}: {self.parameters:,} parameters, context {context} tokens>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        arrays = {name: array.copy() for name, array in self._files.weights.items()}
+        return _open, (replace(self._files, weights=arrays), *self._opened)
+
+    def save(self, path: str | Path) -> Path:
+        """Write it as a directory that `load` and transformers open.
+
+        Args:
+            path: of the directory; files of a model that is there are replaced.
+
+        Returns:
+            ``path``.
+
+        Raises:
+            TinybuddyError: if its tokenizer is not of this package, or it cannot be written.
+        """
+        from tinybuddy.formats.hub import write_model
+
+        if not isinstance(self._files, ModelFiles):
+            raise TinybuddyError(
+                f"{self.name} has a tokenizer of llama2.c, for which there is no such directory."
+            )
+        folder = expanded(path)
+        write_model(folder, self._files)
+        return folder
 
     def stream(
         self,
         prompt: str = "",
         *,
-        seed: int = 0,
+        seed: int | None = 0,
         max_new_tokens: int = MAX_NEW_TOKENS,
         stop: str | Sequence[str] | None = None,
         **settings: Any,
@@ -61,7 +112,7 @@ class Model:
 
         Args:
             prompt: how the story begins; empty begins a new one.
-            seed: of the random numbers: the same seed gives the same story.
+            seed: of the random numbers: the same seed gives the same story; None draws one.
             max_new_tokens: tokens after the prompt at most.
             stop: a text that ends the story, or several; it is no part of the story.
             settings: fields of `SampleConfig`, such as ``temperature=0.5``.
@@ -75,15 +126,15 @@ class Model:
             {name: getattr(self.sample_config, name) for name in SampleConfig.__dataclass_fields__}
             | settings
         )
-        if type(max_new_tokens) is not int or max_new_tokens < 0:
-            raise UsageError(f"max_new_tokens must be 0 or more, not {max_new_tokens!r}.")
-        if type(seed) is not int or not 0 <= seed < 2**63:
-            raise UsageError(f"seed must be a whole number from 0 to 2^63 - 1, not {seed!r}.")
+        max_new_tokens = whole_number("max_new_tokens", max_new_tokens, 0, 2**62)
+        seed = random_seed() if seed is None else whole_number("seed", seed, 0, 2**63 - 1)
+        stops = [stop] if isinstance(stop, str) else stop or []
+        if not (isinstance(stops, Sequence) and all(isinstance(text, str) for text in stops)):
+            raise UsageError(f"stop must be a text or several, not {stop!r}.")
         ids = [self.tokenizer.bos, *self.tokenizer.encode(prompt)]
         new = self._continue(ids, max_new_tokens, config, seed)
         if not prompt:  # some tokenizers begin a text with a space, which is no part of the story
             new = chain([self.tokenizer.bos], new)
-        stops = [stop] if isinstance(stop, str) else list(stop or ())
         pieces = until(self.tokenizer.decode_stream(new), stops)
         return chain([prompt], pieces) if prompt else pieces
 
@@ -134,11 +185,20 @@ def load(model: str | Path = DEFAULT_MODEL, threads: int = 1, backend: str = "en
         UsageError: if there is no such back end.
         TinybuddyError: if there is no such model, it is damaged, or the back end is not installed.
     """
-    files = open_model(model)
-    return Model(files, open_backend(files.config, files.weights, threads, backend))
+    return _open(open_model(model), threads, backend)
 
 
-def _log(note: str) -> None:
-    import logging  # 5 ms, which few stories need
+def random_seed() -> int:
+    """Return a seed that nobody can foretell; small enough to be typed again."""
+    import secrets
 
-    logging.getLogger("tinybuddy").warning("%s", note)
+    return secrets.randbits(32)
+
+
+def _open(files: LoadedModel, threads: int, backend: str) -> Model:
+    computing = open_backend(files.config, files.weights, threads, backend)
+    return Model(files, computing, (threads, backend))
+
+
+def _warn(note: str) -> None:
+    warnings.warn(note, TinybuddyWarning, stacklevel=2)

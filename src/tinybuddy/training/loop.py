@@ -170,6 +170,8 @@ class _Loop:
     def go(self) -> Run:
         config = self.recipe.train
         rows = rewind_metrics(self.run, self.step)
+        if self.step:
+            self.hooks.on_resume(self.step, config.steps, [row["loss"] for row in rows])
         self.stop.ends(self.trainer.stop)
         try:
             if self.step == 0:

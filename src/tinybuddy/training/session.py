@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -13,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from tinybuddy.backends import check_backend
+from tinybuddy.backends.interface import Stopped
 from tinybuddy.config import ModelConfig, Recipe
 from tinybuddy.corpus.kept import INPUT, is_read_once, keep, kept
 from tinybuddy.defaults import DEFAULT_RECIPE, DEFAULT_RECIPE_FROM
-from tinybuddy.disk import expanded, write_text
+from tinybuddy.disk import exists, expanded, write_text
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.formats.hub import read_model
 from tinybuddy.formats.references import find_directory
+from tinybuddy.formats.runs import has_checkpoint
 from tinybuddy.progress import Hooks
 from tinybuddy.recipes import load_recipe
 from tinybuddy.terminal import PlainProgress, open_progress
@@ -32,6 +35,7 @@ from tinybuddy.training.checkpoint import (
     locked,
     read_metadata,
     read_recipe,
+    write_metadata,
     write_recipe,
 )
 from tinybuddy.training.dataset import prepare
@@ -88,12 +92,29 @@ def train(
             if not read_metadata(run):  # it never began, and the same command may be given again
                 clear(run, everything=True)
             raise
+        except KeyboardInterrupt:
+            if has_checkpoint(run):
+                raise
+            if kept(run):  # which cannot be read again
+                raise Stopped(
+                    "stopped before the first step: go on with "
+                    f"tinybuddy resume {shlex.quote(str(run))}"
+                ) from None
+            clear(run, everything=True)
+            raise Stopped("stopped before the first step: nothing is left of it.") from None
 
 
-def resume(run: str | Path, hooks: Hooks | None = None) -> Run:
+def resume(run: str | Path, hooks: Hooks | None = None, *, steps: int | None = None) -> Run:
     """Go on with a run that was stopped, to the same weights as if it had not been.
 
+    Args:
+        run: its directory.
+        hooks: called with the progress; by default it is shown in the terminal.
+        steps: optimizer steps in all, more than it has done: it trains longer, its learning rate
+            on the schedule of so many.
+
     Raises:
+        UsageError: if it has done as many steps already.
         TinybuddyError: if there is no run, another process writes it, or its data has changed.
         KeyboardInterrupt: on Ctrl-C, once a checkpoint is saved.
     """
@@ -101,11 +122,29 @@ def resume(run: str | Path, hooks: Hooks | None = None) -> Run:
     read_recipe(run)  # before a lock makes the folder
     with locked(run):
         recipe, result = read_recipe(run), read_metadata(run).get("result")
+        if steps is not None:
+            recipe, result = _lengthened(run, recipe, steps), None
         if result:
-            (hooks or PlainProgress()).on_note(f"{run} is finished: nothing is left to do.")
+            (hooks or PlainProgress()).on_note(
+                f"{run} is finished: nothing is left to do. To train it longer, say --steps N; to "
+                f"go on with other text, tinybuddy train --from {run}."
+            )
             return Run(run, result | places(run))  # it may have been moved since
         with hooks or open_progress() as hooks:
             return _work(run, recipe, hooks)
+
+
+def _lengthened(run: Path, recipe: Recipe, steps: int) -> Recipe:
+    """Let a run go on to a later step than it was meant to."""
+    done = checkpoint.step if (checkpoint := load_checkpoint(run)) else 0
+    if steps <= done:
+        raise UsageError(f"steps must be more than the {done:,} that {run} has done, not {steps}.")
+    longer = recipe.with_settings({"steps": steps})
+    write_recipe(run, longer)
+    record = read_metadata(run)
+    if record.pop("result", None):
+        write_metadata(run, record)
+    return longer
 
 
 def plan(recipe: str | Path | Recipe, settings: Mapping[str, Any]) -> Recipe:
@@ -141,8 +180,7 @@ def _as_data(data: Any) -> Any:
 
 def _are_places(items: list[Any]) -> bool:
     """Whether a list is of paths, or of texts that all name something on the disk."""
-    short = all(isinstance(item, Path) or len(str(item)) < 1_000 for item in items)
-    return short and all(isinstance(i, Path) or expanded(str(i)).exists() for i in items)
+    return all(isinstance(i, Path) or (isinstance(i, str) and exists(i)) for i in items)
 
 
 def _work(run: Path, recipe: Recipe, hooks: Hooks) -> Run:
@@ -208,7 +246,7 @@ def _absolute(place: str | Path) -> str:
 
     A link stays one: its name may say what kind of file it is.
     """
-    if place in ("auto", "tales", INPUT) or not expanded(place).exists():
+    if place in ("auto", "tales", INPUT) or not exists(place):
         return str(place)
     path = os.path.abspath(expanded(place))  # noqa: PTH100  (resolve would follow links)
     try:

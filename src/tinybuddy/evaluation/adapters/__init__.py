@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
+from tinybuddy.errors import TinybuddyError
 from tinybuddy.evaluation.evaluated import EvaluatedModel
+from tinybuddy.formats.hub import is_saved_again
 from tinybuddy.formats.references import Kind, find
 from tinybuddy.generation.model import Model, load
 
@@ -30,7 +33,16 @@ def open_evaluated(
         from tinybuddy.evaluation.adapters.transformers import open_transformers
 
         return open_transformers(path)
-    return _own(load(model, threads, backend), str(model))
+    try:
+        return _own(load(model, threads, backend), str(model))
+    except TinybuddyError:
+        # Ours once, but saved again by transformers in a way that only it opens, such as with a
+        # further token.
+        if kind is not Kind.HUB or not find_spec("transformers") or not is_saved_again(path):
+            raise
+        from tinybuddy.evaluation.adapters.transformers import open_transformers
+
+        return open_transformers(path)
 
 
 def _own(model: Model, name: str) -> EvaluatedModel:

@@ -5,6 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
+
+from tinybuddy.defaults import DEFAULT_MODEL
+from tinybuddy.evaluation.report.wording import LABELS, VERDICTS
+from tinybuddy.formats.hub import read_config
+from tinybuddy.formats.references import RELEASED, released_names
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,33 @@ class Record:
     bits_per_byte: float | None
     fails: tuple[str, ...]
     measured_by: str
+
+
+def released_models() -> list[dict[str, Any]]:
+    """List the models that come with this package.
+
+    Returns:
+        Of each ``name``, ``parameters``, ``kilobytes`` (1,000 bytes, as float32),
+        ``bits_per_byte`` of the validation stories, ``verdict`` (YES, NO or OPEN), ``fails`` (the
+        values that fail) and ``default``: whether it is what the verbs take.
+    """
+    known = {record.name: record for record in records()}
+    found = []
+    for name in released_names():
+        parameters = read_config(RELEASED / name / "config.json").parameters
+        record = known.get(name)
+        found.append(
+            {
+                "name": name,
+                "parameters": parameters,
+                "kilobytes": round(4 * parameters / 1000),
+                "bits_per_byte": record.bits_per_byte if record else None,
+                "verdict": VERDICTS[record.speaks_english if record else None],
+                "fails": [LABELS[value] for value in record.fails] if record else [],
+                "default": name == DEFAULT_MODEL,
+            }
+        )
+    return found
 
 
 def records() -> list[Record]:
