@@ -194,7 +194,16 @@ class TrainConfig(_Checked):
     tokenizer: str = _setting(
         "bpe", "Byte-level BPE, or single characters.", among=("bpe", "characters")
     )
-    steps: int = _setting(1000, "Optimizer steps.", 1, 100_000_000)
+    steps: int = _setting(1000, "Optimizer steps, at most.", 1, 100_000_000)
+    epochs: float = _setting(
+        0.0,
+        "How often the text is seen at most, so that few steps are taken on a small one, but 20; "
+        "0 = off, as where steps are said.",
+        0.0,
+    )
+    patience: int = _setting(
+        0, "Evaluations without a better one, after which training ends; 0 = off.", 0
+    )
     batch_size: int = _setting(32, "Random crops of one context length a step.", 1, 65_536)
     crops: str = _setting(
         "anywhere",

@@ -52,6 +52,18 @@ class Score:
         """The headline; lower is better."""
         return self.bits / self.bytes
 
+    @property
+    def standard_error(self) -> float:
+        """Of the headline, as another sample of as many stories would move it; NaN of one story.
+
+        That of a ratio of two sums (Cochran 1977, Sampling Techniques, 6.4).
+        """
+        count = len(self.story_bits)
+        if count < 2:
+            return math.nan
+        rest = self.story_bits - self.bits_per_byte * self.story_bytes
+        return math.sqrt(float((rest**2).sum()) * count / (count - 1)) / self.bytes
+
 
 def windows(length: int, context: int) -> Iterator[tuple[int, int, int]]:
     """Cover ``length`` predictions by windows ``(a, p, e)`` of at most ``context`` predictions.

@@ -12,7 +12,7 @@ import safetensors.numpy
 import tinybuddy
 from tests.training.helpers import interrupt_at
 from tinybuddy.errors import TinybuddyError
-from tinybuddy.formats.runs import latest_checkpoint
+from tinybuddy.formats.runs import best_checkpoint, latest_checkpoint
 from tinybuddy.progress import Hooks
 from tinybuddy.training.checkpoint import (
     append_metrics,
@@ -86,14 +86,23 @@ def test_a_damaged_checkpoint_says_which_one_may_serve(story_file, tmp_path: Pat
     says = f"before it, write 000008 into {run / 'latest'}"
     with pytest.raises(TinybuddyError, match=re.escape(says)):
         resume(run, Hooks())
-    if name != "state.safetensors":
-        with pytest.raises(TinybuddyError, match=re.escape(says)):
-            tinybuddy.load(run)
+    assert tinybuddy.load(run).path == run / "checkpoints" / "000008", "the best so far"
     (run / "latest").write_text("000008")
     assert resume(run, Hooks()).result["steps"] == 12
     shutil.rmtree(run / "checkpoints")
     with pytest.raises(TinybuddyError, match="No checkpoint before it is there"):
         load_checkpoint(run)
+
+
+def test_a_damaged_best_checkpoint_says_how_to_take_the_latest(story_file, tmp_path: Path):
+    run = tmp_path / "run"
+    interrupt_at(9, story_file, run)
+    path = best_checkpoint(run) / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(TinybuddyError, match=re.escape(f"instead, delete {run / 'best'}")):
+        tinybuddy.load(run)
+    (run / "best").unlink()
+    assert tinybuddy.load(run).path == run / "checkpoints" / "000009"
 
 
 @pytest.mark.parametrize(

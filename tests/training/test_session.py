@@ -37,6 +37,7 @@ def test_a_run_learns_and_leaves_what_the_contract_names(small_run: Run, story_f
     run = small_run.path
     assert {p.name for p in run.iterdir()} == {
         *("recipe.toml", "run.json", "metrics.jsonl", "loss.svg", "tokenizer.json", "facts.npz"),
+        "best",
         *("checkpoints", "latest", ".lock"),
     }
     assert [p.name for p in sorted((run / "checkpoints").iterdir())] == ["000008", "000012"]
@@ -116,6 +117,7 @@ def test_without_latest_it_goes_on_from_the_newest(small_run: Run, story_file, t
     run = tmp_path / "run"
     interrupt_at(9, story_file, run)
     (run / "latest").unlink()
+    (run / "best").unlink()
     assert find_directory(run).name == "000009"
     assert load_checkpoint(run).step == 9  # type: ignore[union-attr]
     steps = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from tinybuddy.errors import counted
+
 
 def add_backend(verb: argparse.ArgumentParser) -> None:
     """Add ``--backend``."""
@@ -33,9 +35,13 @@ def show_run(result: Any, as_json: bool) -> None:
     if as_json:
         print_json(result)
         return
+    stories = counted(result["validation_stories"], "story", "stories")
+    error, before = result.get("bits_per_byte_error"), result.get("before")
+    rough = f" (± {2 * error:.2f}: that is few)" if error and 2 * error > 0.03 else ""
     print(
-        f"{result['bits_per_byte']:.3f} bits per byte on {result['validation_stories']:,} stories "
-        f"that it has not seen, after {result['train_seconds']:.0f} seconds of training "
+        f"{result['bits_per_byte']:.3f} bits per byte on {stories}{rough} that it has not seen, "
+        + (f"{before:.3f} before, " if before else "")
+        + f"after {result['train_seconds']:.0f} seconds of training "
         f"({result['tokens_per_second']:,.0f} tokens/s), {result['seconds']:.0f} in all.\n"
         f"Hear it: tinybuddy generate --model {shlex.quote(result['run'])}\n"
         f"Its curve: {result['run']}/loss.svg"

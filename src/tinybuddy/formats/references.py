@@ -2,7 +2,7 @@
 
 =====================  ===========================================================================
 a directory            with a ``config.json``: of this package, or another that transformers opens
-a run                  of `tinybuddy train`: its latest checkpoint
+a run                  of `tinybuddy train`: its best checkpoint
 a released name        a model that comes with this package
 ``NAME.bin``           a model of llama2.c, its tokenizer beside it
 =====================  ===========================================================================
@@ -20,7 +20,7 @@ from tinybuddy.errors import TinybuddyError
 from tinybuddy.formats.hub import is_ours, read_config, read_model
 from tinybuddy.formats.llama2c import read_llama2c, read_shape
 from tinybuddy.formats.loaded import LoadedModel
-from tinybuddy.formats.runs import has_checkpoint, latest_checkpoint
+from tinybuddy.formats.runs import best_checkpoint, has_checkpoint
 
 RELEASED = Path(__file__).parent.parent / "released"
 
@@ -52,7 +52,7 @@ def find(reference: str | Path) -> Found:
     if (path / "config.json").is_file():
         return Found(Kind.HUB if is_ours(path) else Kind.TRANSFORMERS, path)
     if has_checkpoint(path):
-        return Found(Kind.HUB, latest_checkpoint(path))
+        return Found(Kind.HUB, best_checkpoint(path))
     if str(reference) in released_names():
         return Found(Kind.HUB, RELEASED / str(reference))
     raise _nothing(reference)

@@ -1,4 +1,7 @@
-"""Where a training run keeps its models: ``checkpoints/STEP/``, and ``latest``, which names one."""
+"""Where a training run keeps its models: ``checkpoints/STEP/``.
+
+``latest`` names the one to go on from, ``best`` the one that scored best, which is handed over.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,11 @@ def _step(checkpoint: Path) -> int:
     return int(checkpoint.name)
 
 
+def checkpoint_of(run: Path, step: int) -> Path:
+    """Where the model directory of a step is, if it is kept."""
+    return run / "checkpoints" / f"{step:06d}"
+
+
 def latest_checkpoint(run: Path) -> Path:
     """Return the model directory that a run's ``latest`` names, or without it the newest.
 
@@ -35,20 +43,39 @@ def latest_checkpoint(run: Path) -> Path:
         if not (folders := checkpoints(run)):
             raise TinybuddyError(f"There is no checkpoint in {run}: train the model anew.")
         return folders[-1]
-    name = read_text(run / "latest", 100).strip()
+    return _named(run, "latest")
+
+
+def best_checkpoint(run: Path) -> Path:
+    """Return the model directory that a run's ``best`` names, or without it the latest.
+
+    Raises:
+        TinybuddyError: if it names none, or there is none.
+    """
+    if (run / "best").exists() and (best := _named(run, "best")).is_dir():
+        return best
+    return latest_checkpoint(run)
+
+
+def _named(run: Path, file: str) -> Path:
+    name = read_text(run / file, 100).strip()
     if not (name.isascii() and name.isdigit()):
-        raise TinybuddyError(f"{run / 'latest'} names no checkpoint: write its number there.")
+        raise TinybuddyError(f"{run / file} names no checkpoint: write its number there.")
     return run / "checkpoints" / name
 
 
 @contextmanager
 def way_back(folder: Path) -> Iterator[None]:
-    """Add to what is wrong with the latest checkpoint of a run how to go on without it."""
+    """Add to what is wrong with a run's latest or best checkpoint how to go on without it."""
     try:
         yield
     except TinybuddyError as error:
         run = folder.parent.parent
         is_of_run = folder.parent.name == "checkpoints" and has_checkpoint(run)
+        if is_of_run and folder == best_checkpoint(run) != latest_checkpoint(run):
+            raise TinybuddyError(
+                f"{error} To take the latest checkpoint instead, delete {run / 'best'}."
+            ) from None
         if not is_of_run or latest_checkpoint(run) != folder:
             raise
         older = [path.name for path in checkpoints(run) if _step(path) < _step(folder)]

@@ -9,7 +9,8 @@
         tokenizer.json       trained before the first step
         facts.npz            statistics of the training text, at the end
         checkpoints/000300/  a model directory, and state.safetensors: the optimizer and the step
-        latest               names one checkpoint
+        latest               names the checkpoint to go on from
+        best                 names the one that scored best, which is handed over
 
 The batch of a step is a function of the seed and the step, so the step is the data's cursor, and
 no state of random numbers needs keeping.
@@ -36,7 +37,13 @@ from tinybuddy.disk import read_bytes, read_text, sync_folder, write_bytes, writ
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.formats.hub import read_model, write_model
 from tinybuddy.formats.loaded import ModelFiles
-from tinybuddy.formats.runs import checkpoints, has_checkpoint, latest_checkpoint, way_back
+from tinybuddy.formats.runs import (
+    best_checkpoint,
+    checkpoints,
+    has_checkpoint,
+    latest_checkpoint,
+    way_back,
+)
 from tinybuddy.recipes import MAX_RECIPE_BYTES, parse_recipe
 
 RESULT = {"bits_per_byte", "validation_stories", "seconds", "tokens_per_second", "run"}
@@ -181,8 +188,14 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
         shutil.rmtree(beside, ignore_errors=True)
         raise
     older = [path for path in checkpoints(run) if int(path.name) < checkpoint.step]
-    for path in older[: -KEPT + 1 or None]:
+    best = best_checkpoint(run)
+    for path in [path for path in older[: -KEPT + 1 or None] if path != best]:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def mark_best(run: Path, step: int) -> None:
+    """Name a checkpoint in ``best``."""
+    write_text(run / "best", f"{step:06d}\n")
 
 
 def load_checkpoint(run: Path) -> Checkpoint | None:

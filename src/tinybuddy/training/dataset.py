@@ -22,6 +22,8 @@ from tinybuddy.formats.hub import read_model
 from tinybuddy.progress import Hooks
 from tinybuddy.tokenizer import MAX_TRAINING_CHARACTERS, Tokenizer, train_tokenizer
 
+FEWEST_STEPS = 20
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -101,6 +103,22 @@ def prepare(
         validation=[s for split, s in verified(corpus, found) if split == "validation"],
         seconds=time.monotonic() - began,
         cpu_seconds=time.process_time() - cpu_began,
+    )
+
+
+def settled(recipe: Recipe, dataset: Dataset) -> Recipe:
+    """Take as few steps as its ``epochs`` allow on so much text, with an eye on each twentieth."""
+    train = recipe.train
+    tokens = train.batch_size * recipe.model.max_position_embeddings
+    steps = max(FEWEST_STEPS, round(train.epochs * len(dataset.tokens) / tokens))
+    if not train.epochs or steps >= train.steps:
+        return recipe
+    return recipe.with_settings(
+        {
+            "steps": steps,
+            "warmup_steps": min(train.warmup_steps, steps // 10),
+            "eval_every": min(train.eval_every, max(1, steps // 20)),
+        }
     )
 
 

@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
-from tinybuddy.backends import open_trainer
-from tinybuddy.backends.interface import Stopped, Trainer
+from tinybuddy.backends import open_backend, open_trainer
+from tinybuddy.backends.interface import Backend, Stopped, Trainer
 from tinybuddy.config import Recipe
 from tinybuddy.corpus.statistics import write_statistics
 from tinybuddy.disk import write_text
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.formats.hub import read_model
 from tinybuddy.formats.loaded import ModelFiles
-from tinybuddy.formats.runs import latest_checkpoint
+from tinybuddy.formats.runs import best_checkpoint, checkpoint_of, latest_checkpoint
 from tinybuddy.generation.model import Model, load
 from tinybuddy.progress import Hooks
 from tinybuddy.scoring import Score, score
@@ -33,6 +33,7 @@ from tinybuddy.training.checkpoint import (
     clear,
     is_run,
     load_checkpoint,
+    mark_best,
     read_metadata,
     read_metrics,
     rewind_metrics,
@@ -40,7 +41,7 @@ from tinybuddy.training.checkpoint import (
     write_metadata,
     write_recipe,
 )
-from tinybuddy.training.dataset import Dataset
+from tinybuddy.training.dataset import Dataset, settled
 from tinybuddy.training.provenance import provenance
 
 SAVE_SECONDS = 60.0  # between checkpoints at most, however far apart the evaluations are
@@ -112,7 +113,7 @@ def fit(
             is not there, the folder cannot be written, or the loss is not finite.
         Stopped: if ``stop`` was called, once a checkpoint is saved.
     """
-    out, hooks = Path(out), hooks or Hooks()
+    out, hooks, recipe = Path(out), hooks or Hooks(), settled(recipe, dataset)
     clear(out)
     if not is_run(out):
         write_recipe(out, recipe)
@@ -165,28 +166,29 @@ class _Loop:
         self.context = recipe.model.max_position_embeddings
         self.batches = Batches(dataset.tokens, recipe.train, self.context)
         self.losses: list[float] = []  # since the last evaluation
+        self.rows: list[dict[str, Any]] = []  # of the evaluations
         self.saved, self.saved_step = time.monotonic(), self.step or None
 
     def go(self) -> Run:
         config = self.recipe.train
-        rows = rewind_metrics(self.run, self.step)
+        self.rows = rewind_metrics(self.run, self.step)
         if self.step:
-            self.hooks.on_resume(self.step, config.steps, [row["loss"] for row in rows])
+            self.hooks.on_resume(self.step, config.steps, [row["loss"] for row in self.rows])
         self.stop.ends(self.trainer.stop)
         try:
             if self.step == 0:
                 self._save()
                 if config.from_model:
-                    with self._untimed():
-                        before = self._score_all().bits_per_byte
-                    self.hooks.on_note(f"{config.from_model} gets {before:.3f} bits per byte.")
-            elif not rows or rows[-1]["step"] < self.step:
+                    self._score_before()
+            elif not self.rows or self.rows[-1]["step"] < self.step:
                 self._evaluate_again()
-            while self.step < config.steps:
+            self._mark_best()
+            while self.step < config.steps and not self._is_worsening():
                 self._train_step()
                 if self.step % config.eval_every == 0 or self.step == config.steps:
                     self._evaluate()
                     self._save()
+                    self._mark_best()
                 elif time.monotonic() - self.saved > SAVE_SECONDS:
                     self._save()
                 if self.stop.asked and self.step < config.steps:
@@ -194,6 +196,37 @@ class _Loop:
             return self._finish()
         except Stopped:
             self._end()
+
+    def _score_before(self) -> None:
+        """Note what the model that is gone on from gets, which may stay the best."""
+        with self._untimed():
+            whole = self._score_all().bits_per_byte
+            some = self._score(self._few()).bits_per_byte
+        self.hooks.on_note(f"{self.recipe.train.from_model} gets {whole:.3f} bits per byte.")
+        before = {"bits_per_byte": whole, "while_training": some}
+        write_metadata(self.run, read_metadata(self.run) | {"before": before})
+
+    def _few(self) -> list[str]:
+        """Validation stories that are scored while training."""
+        return self.dataset.validation[: self.recipe.train.eval_stories]
+
+    def _best_step(self) -> int:
+        """The step whose evaluation is best so far; that of the model gone on from counts."""
+        scores = [(row["bits_per_byte"], row["step"]) for row in self.rows]
+        match read_metadata(self.run).get("before"):
+            case {"while_training": float(bits)}:
+                scores.append((bits, 0))
+        return min(scores, default=(0.0, self.step))[1]
+
+    def _mark_best(self) -> None:
+        best = self._best_step()
+        if self.rows and checkpoint_of(self.run, best).exists():
+            mark_best(self.run, best)
+
+    def _is_worsening(self) -> bool:
+        """Whether as many evaluations as `patience` says have not been better than the best."""
+        patience, best = self.recipe.train.patience, self._best_step()
+        return 0 < patience <= len([row for row in self.rows if row["step"] > best])
 
     def _train_step(self) -> None:
         began = time.perf_counter()
@@ -230,7 +263,7 @@ class _Loop:
         config = self.recipe.train
         loss = sum(self.losses) / len(self.losses)
         try:
-            found = self._score(self.dataset.validation[: config.eval_stories])
+            found = self._score(self._few())
         except Stopped:
             due = {"step": self.step, "loss": loss, "gradient_norm": self.norm}
             write_metadata(self.run, read_metadata(self.run) | {"due": due})
@@ -250,6 +283,7 @@ class _Loop:
             ),
         }
         self.losses = []
+        self.rows.append(row)
         append_metrics(self.run, row)
         chart = loss_chart(
             self.recipe, read_metrics(self.run), self.dataset.survey, len(self.dataset.tokens)
@@ -267,8 +301,14 @@ class _Loop:
     def _finish(self) -> Run:
         """Score all of the validation split, note statistics of the text, and write the result."""
         cpu_seconds = time.process_time() - self.cpu_started
-        found = self._score_all()
-        total = len(self.dataset.validation)
+        best, total = self._best_step(), len(self.dataset.validation)
+        if best != self.step:
+            early = "" if self.step == self.recipe.train.steps else ", where it ends early"
+            self.hooks.on_note(
+                f"It was best after step {best:,}, and that is handed over; after step "
+                f"{self.step:,}{early}, it was not better. `latest` is for tinybuddy resume."
+            )
+        found = self._score_all(best)
         self.hooks.on_progress("counting the words of the text", 0, 0)
         write_statistics(self.run / "facts.npz", self.dataset.statistics)
         result = {
@@ -279,13 +319,18 @@ class _Loop:
             "cpu_seconds": cpu_seconds,
             "tokens_per_second": self._tokens_per_second(),
             "steps": self.step,
+            "best_step": best,
+            "bits_per_byte_error": found.standard_error,
             "seed": self.recipe.train.seed,
             "validation_stories": total,
             "validation_bytes": found.bytes - total,
             "data": self.dataset.survey.source,
             **places(self.run),
         }
-        record = read_metadata(self.run) | {"result": result}
+        record = read_metadata(self.run)
+        if "before" in record:
+            result["before"] = record["before"]["bits_per_byte"]
+        record["result"] = result
         record.pop("due", None)
         write_metadata(self.run, record)
         self.hooks.on_progress("done", 1, 1)
@@ -315,14 +360,23 @@ class _Loop:
         weights = self.trainer.weights()
         return ModelFiles(self.recipe.model, weights, self.dataset.tokenizer, self.recipe.sample)
 
-    def _score(self, stories: list[str], on_progress: Callable[[int], None] | None = None) -> Score:
-        return score(self.trainer, self.dataset.tokenizer, self.context, stories, on_progress)
+    def _score(self, stories: list[str]) -> Score:
+        return score(self.trainer, self.dataset.tokenizer, self.context, stories)
 
-    def _score_all(self) -> Score:
-        stories = self.dataset.validation
+    def _score_all(self, step: int | None = None) -> Score:
+        """Score all of validation, by the model as it is or as it was after another step."""
+        stories, backend = self.dataset.validation, cast(Backend, self.trainer)
+        if step not in (None, self.step):
+            files, train = read_model(checkpoint_of(self.run, step or 0)), self.recipe.train
+            name = "torch" if train.uses_torch else "engine"
+            backend = open_backend(files.config, files.weights, train.threads, name)
         total = len(stories)
-        return self._score(
-            stories, lambda done: self.hooks.on_progress("scoring all of validation", done, total)
+        return score(
+            backend,
+            self.dataset.tokenizer,
+            self.context,
+            stories,
+            lambda done: self.hooks.on_progress("scoring all of validation", done, total),
         )
 
     def _tokens_per_second(self) -> float:
@@ -332,7 +386,7 @@ class _Loop:
 
 def places(run: Path) -> dict[str, str]:
     """Where a result lies, as the run was named now."""
-    return {"run": str(run), "model": str(latest_checkpoint(run))}
+    return {"run": str(run), "model": str(best_checkpoint(run))}
 
 
 def _note_metadata(run: Path, recipe: Recipe, dataset: Dataset) -> None:

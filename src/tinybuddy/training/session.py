@@ -38,7 +38,7 @@ from tinybuddy.training.checkpoint import (
     write_metadata,
     write_recipe,
 )
-from tinybuddy.training.dataset import prepare
+from tinybuddy.training.dataset import prepare, settled
 from tinybuddy.training.loop import Run, Stop, fit, places
 
 
@@ -139,7 +139,7 @@ def _lengthened(run: Path, recipe: Recipe, steps: int) -> Recipe:
     done = checkpoint.step if (checkpoint := load_checkpoint(run)) else 0
     if steps <= done:
         raise UsageError(f"steps must be more than the {done:,} that {run} has done, not {steps}.")
-    longer = recipe.with_settings({"steps": steps})
+    longer = recipe.with_settings({"steps": steps, "epochs": 0.0})
     write_recipe(run, longer)
     record = read_metadata(run)
     if record.pop("result", None):
@@ -156,6 +156,8 @@ def plan(recipe: str | Path | Recipe, settings: Mapping[str, Any]) -> Recipe:
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()}
+    if "steps" in settings:
+        settings.setdefault("epochs", 0.0)
     if isinstance(settings.get("from_model"), str):
         settings["from_model"] = str(expanded(settings["from_model"]))
     if source := settings.get("from_model", recipe.train.from_model):
@@ -192,8 +194,9 @@ def _work(run: Path, recipe: Recipe, hooks: Hooks) -> Run:
     known = read_metadata(run).get("data", {}).get("sha256")
     tokenizer = _known_tokenizer(run)
     dataset = prepare(recipe, tokenizer=tokenizer, sha256=known, kept=text, hooks=hooks)
-    if dataset.data != recipe.train.data:  # `auto`, resolved for good
-        recipe = recipe.with_settings({"data": dataset.data})
+    resolved = settled(recipe.with_settings({"data": dataset.data}), dataset)  # `auto`, for good
+    if resolved != recipe:
+        recipe = resolved
         write_recipe(run, recipe)
     if not recipe.train.from_model and not (run / "tokenizer.json").exists():
         write_text(run / "tokenizer.json", dataset.tokenizer.to_json())
