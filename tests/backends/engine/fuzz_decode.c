@@ -56,6 +56,13 @@ static double setting(double usual) {
     return one_in(20) ? odd[below(8)] : usual;
 }
 
+/* Any 32 bits, often those at the end of a range. */
+static int32_t any(int32_t near) {
+    static const int32_t odd[] = {0, -1, 1, 2147483647, -2147483647 - 1, 65535, 1 << 30};
+    if (one_in(3)) return odd[below(7)];
+    return one_in(2) ? near + below(9) - 4 : (int32_t)tb_random_next(&dice);
+}
+
 static int32_t size_of(int32_t usual) {
     static const int32_t odd[] = {0, -1, 1, 2147483647, -2147483647 - 1, 65536, 46341, 1 << 30};
     return one_in(60) ? odd[below(8)] : usual;
@@ -119,23 +126,36 @@ static void try_stories(const tb_model *model, const tb_config *c, tb_scratch *s
         s->eos = size_of(below(c->vocab_size));
         tb_random_seed(&s->random, (uint64_t)i);
         pointers[i] = s;
-        if (hostile && s->count < s->limit &&
-            one_in(30)) { /* ids of no token, and counts that contradict each other */
-            int32_t *const wrong[] = {&s->start, &s->fed, &s->marked, &s->ids[below(s->count)]};
-            const int32_t past = c->vocab_size > s->count ? c->vocab_size : s->count + 1;
-            *wrong[below(4)] = one_in(2) ? -1 - below(9) : past + below(9);
+        if (hostile && s->limit && one_in(8)) { /* every field may hold everything */
+            const int32_t room = s->limit;
+            int32_t *const fields[] = {
+                &s->start,           &s->fed, &s->marked, &s->count,          &s->ended,
+                &s->result,          &s->eos, &s->limit,  &s->sampling.top_k, &s->ids[below(room)],
+                (int32_t *)s->stream};
+            for (int wrongs = 1 + below(3); wrongs > 0; wrongs--)
+                *fields[below(11)] = any(one_in(2) ? s->count : c->vocab_size);
+            if (s->limit > room) s->limit = room; /* what a caller promises of its memory */
+            if (one_in(4)) memset(s->seen ? s->seen : (uint8_t *)&s->random, below(256), 1);
             broken = 1;
         }
     }
     const tb_flag stop = 1;
     int result = tb_generate(model, scratch, STORIES, pointers, 2, one_in(9) ? &stop : NULL);
     result = result ? result : tb_generate(model, scratch, STORIES, pointers, 8, NULL);
-    DEMAND(broken ? result != TB_OK : result == TB_OK);
+    DEMAND(result == TB_OK || (broken && (result == TB_BAD_TOKEN || result == TB_BAD_SEQUENCE)));
     for (int i = 0; i < STORIES && !broken; i++)
         DEMAND(sequences[i].result == TB_OK || sequences[i].result == TB_NOT_FINITE);
     for (int i = 0; i < STORIES && !broken; i++)
         for (int32_t j = 0; j < sequences[i].count; j++)
             DEMAND(sequences[i].ids[j] >= 0 && sequences[i].ids[j] < c->vocab_size);
+    for (int i = 0; i < STORIES; i++) { /* the very case that wrote out of bounds */
+        tb_sequence *s = &sequences[i];
+        if (s->limit < 6 || !s->seen) continue;
+        for (int32_t j = 0; j < 5; j++) s->ids[j] = 0;
+        s->ids[0] = one_in(2) ? 1 << 30 : -1 - below(1 << 30);
+        s->count = 5, s->start = 3, s->fed = s->marked = s->ended = 0;
+        DEMAND(tb_generate(model, scratch, 1, &pointers[i], 1, NULL) == TB_BAD_TOKEN);
+    }
 }
 
 static void try_steps(const tb_model *model, const tb_config *c, tb_scratch *scratch,

@@ -141,6 +141,29 @@ def test_plain_c_without_vectors_computes_the_same(
     check_logits(config, weights, decoder)
 
 
+@pytest.mark.parametrize("config", SHAPES[1:], ids=str)  # the first has a context of one token
+def test_a_stream_may_go_on_with_vectors_of_another_width(
+    config: ModelConfig, scalar_library: ctypes.CDLL
+):
+    """Its bytes, copied into a stream of each other library, give what its own would."""
+    weights, ids = random_weights(config), list(range(2))
+    libraries = [scalar_library, *(open_kernels(kernels) for kernels in KERNELS)]
+    decoders = [Decoder(config, weights, library=library) for library in libraries]
+    sizes = {it._library.tb_stream_bytes(it._model.address) for it in decoders}
+    assert len(sizes) == 1
+    first = decoders[0].stream()
+    first.feed(np.array([ids[:1]]))
+    source = first.memories[0]
+    expected = None
+    for decoder in decoders:
+        stream = decoder.stream()
+        target = stream.memories[0]
+        ctypes.memmove(target.address, source.address, sizes.copy().pop())
+        logits = stream.feed(np.array([ids[1:]]))
+        expected = logits if expected is None else expected
+        np.testing.assert_allclose(logits, expected, atol=1e-5)
+
+
 def check_logits(config: ModelConfig, weights: dict[str, np.ndarray], decoder: Decoder) -> None:
     context = config.max_position_embeddings
     ids = np.random.default_rng(1).integers(0, config.vocab_size, (3, context))

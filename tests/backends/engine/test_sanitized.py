@@ -1,4 +1,4 @@
-"""The engine's own tests once more, under AddressSanitizer and UndefinedBehaviorSanitizer."""
+"""The engine under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import HANG
 from tinybuddy.backends.engine import build
 
 SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1", "-g"]
@@ -56,3 +57,21 @@ def test_sanitizers_find_nothing_in_the_engines_tests(tmp_path: Path):
     )
     assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
     assert " passed" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_thread_sanitizer_finds_no_race(tmp_path: Path):
+    """Steps that another thread stops, and texts that several threads generate with one model."""
+    program, flags = tmp_path / "threads", ["-fsanitize=thread", "-std=c11", "-O1", "-g"]
+    (tmp_path / "empty.c").write_text("int main(void) { return 0; }")
+    compiler = build.find_compiler()
+    probe = [*compiler, *flags, str(tmp_path / "empty.c"), "-o", str(program)]
+    if subprocess.run(probe).returncode or subprocess.run([program]).returncode:
+        pytest.skip(f"{compiler[0]} has no ThreadSanitizer here")
+    sources = [str(path) for path in sorted(build.FOLDER.glob("*.c"))]
+    main = str(HERE / "threads_main.c")
+    command = [*compiler, *flags, "-march=native", f"-I{build.FOLDER}", main, *sources]
+    subprocess.run([*command, "-o", str(program), "-lm", "-pthread"], check=True)
+    done = subprocess.run([program], capture_output=True, text=True, timeout=HANG)
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert "ThreadSanitizer" not in done.stderr

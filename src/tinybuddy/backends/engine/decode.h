@@ -1,8 +1,9 @@
 /* A Llama's decoder: one token at a time, for one text or many side by side.
 
    Portable C11 on libc and libm alone. It allocates nothing: the caller asks for a number of bytes
-   and brings the memory, aligned to 64 bytes. A stream holds no pointers, so it may be copied and
-   kept; a model and a scratch do, into themselves.
+   and brings the memory, aligned to 64 bytes. A stream holds no pointers, and it is the same for
+   vectors of any width, so it may be copied, kept, and gone on with by another library of the
+   engine; a model and a scratch hold pointers into themselves.
 
    The order of things: tb_pack turns weights into the layout that decoding walks through, once;
    tb_model_init makes a model of them; each text has a tb_stream (its key-value cache); a
@@ -64,8 +65,8 @@ typedef struct tb_sequence {
    the stop flag is set, which is looked at before rows are fed; stop may be NULL. A step feeds a
    sequence one new token, or up to 16 of its prompt; none is more than 16 steps ahead of another.
    Sequences that are refused change nothing; one whose logits are not finite ends, and the others
-   go on. Only ids that are not yet fed are looked at: what an earlier call was given, or gave,
-   stays as it is. */
+   go on. All ids that it may read are looked at, also those that an earlier call was given or
+   gave. */
 int tb_generate(const tb_model *model, tb_scratch *scratch, int32_t count,
                 tb_sequence *const *sequences, int32_t steps, const tb_flag *stop);
 

@@ -47,7 +47,7 @@ struct tb_model {
     const uint8_t *packed;
     int32_t head_dim, kv_dim;
     int32_t context_padded; /* positions in a row of keys: pairs of whole vectors */
-    int32_t value_width;    /* D rounded up to whole vectors */
+    int32_t value_width;    /* D+ */
     float *rope;            /* (context, D), see rope.h */
 };
 

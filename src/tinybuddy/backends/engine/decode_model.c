@@ -59,7 +59,7 @@ int tb_model_init(tb_model *m, const tb_config *c, const void *packed) {
     m->head_dim = tb_head_dim(c);
     m->kv_dim = tb_kv_dim(c);
     m->context_padded = 2 * (int32_t)tb_padded(((uint64_t)c->max_position_embeddings + 1) / 2);
-    m->value_width = (m->head_dim + TB_LANES - 1) / TB_LANES * TB_LANES;
+    m->value_width = (int32_t)tb_padded((uint64_t)m->head_dim);
     m->rope = tb_behind(m, sizeof *m);
     tb_rope_fill(c, m->rope);
     return TB_OK;

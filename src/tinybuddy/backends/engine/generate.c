@@ -94,7 +94,10 @@ static int check(const tb_model *m, tb_sequence *q) {
     if (q->count < 1 || q->start < 0 || q->fed < 0 || q->marked < 0 || q->marked > q->count ||
         q->start + (int64_t)q->fed >= q->count || (q->fed && q->fed != q->stream->length))
         return TB_BAD_SEQUENCE;
-    for (int32_t i = q->start + q->fed; i < q->count; i++)
+    /* What is fed lies behind start, also after the window has slid; marks are set from marked on.
+     */
+    const int32_t first = q->seen && q->marked < q->start ? q->marked : q->start;
+    for (int32_t i = first; i < q->count; i++)
         if (q->ids[i] < 0 || q->ids[i] >= m->config.vocab_size) return TB_BAD_TOKEN;
     return TB_OK;
 }
