@@ -141,7 +141,7 @@ def test_plain_c_without_vectors_computes_the_same(
     check_logits(config, weights, decoder)
 
 
-@pytest.mark.parametrize("config", SHAPES[1:], ids=str)  # the first has a context of one token
+@pytest.mark.parametrize("config", [it for it in SHAPES if it.max_position_embeddings > 1], ids=str)
 def test_a_stream_may_go_on_with_vectors_of_another_width(
     config: ModelConfig, scalar_library: ctypes.CDLL
 ):
@@ -161,7 +161,7 @@ def test_a_stream_may_go_on_with_vectors_of_another_width(
         ctypes.memmove(target.address, source.address, sizes.copy().pop())
         logits = stream.feed(np.array([ids[1:]]))
         expected = logits if expected is None else expected
-        np.testing.assert_allclose(logits, expected, atol=1e-5)
+        np.testing.assert_allclose(logits, expected, atol=1e-5, rtol=1e-5)
 
 
 def check_logits(config: ModelConfig, weights: dict[str, np.ndarray], decoder: Decoder) -> None:
