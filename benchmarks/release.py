@@ -2,6 +2,7 @@
 
     python benchmarks/release.py NAME RUN [RUN ...] --data FOLDER [--score FOLDER ...]
                                  [--scorecard FOLDER]
+    python benchmarks/release.py NAME --scorecard FOLDER      # its scorecard alone, anew
 
 The first run becomes the model; the others are the same recipe with other seeds, for the spread.
 They learned the folder of --data; the validation split of each of --score is scored, and the model
@@ -14,6 +15,7 @@ import argparse
 import shutil
 import statistics
 from pathlib import Path
+from typing import Any
 
 from card_figures import values
 from int8_cost import int8_cost
@@ -78,19 +80,37 @@ def scorecard(card: Scorecard) -> list[str]:
         )
         value = written(name, measured.value)
         lines.append(f"{LABELS[name]}: {value} ({interval_of(measured)}){bound}")
+    paradigms = sorted(card.metrics["grammar"].details.items(), key=lambda item: item[1])
+    weakest = ", ".join(f"{name.replace('_', '/')} {share:.0%}" for name, share in paradigms[:4])
+    lines.append(f"its weakest of 12 paradigms, where guessing gets 50%: {weakest}")
     return lines + [f"WARNING: {warning}" for warning in card.warnings]
+
+
+def judge(name: str, training: dict[str, Any], folder: Path) -> None:
+    """Let a released model take the scorecard, and write its card with the outcome."""
+    (card,) = tinybuddy.evaluate(name, data=folder).scorecards
+    begun = f"tinybuddy evaluate {name} --data"
+    kept = [m for m in training["measured"] if not m["command"].startswith(begun)]
+    measured = {"command": f"{begun} {shown(folder)}", "lines": scorecard(card)}
+    training = training | {"measured": [*kept, measured]}
+    write_release(read_model(RELEASED / name), training, None, RELEASED / name)
 
 
 def main() -> None:
     """Write the directory anew."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name")
-    parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("runs", type=Path, nargs="*")
+    parser.add_argument("--data", type=Path, metavar="FOLDER")
     parser.add_argument("--score", type=Path, nargs="+", metavar="FOLDER")
     parser.add_argument("--scorecard", type=Path, metavar="FOLDER")
     options = parser.parse_args()
     name, runs, data = options.name, options.runs, options.data
+    if not runs and options.scorecard:
+        judge(name, training_of(RELEASED / name), options.scorecard)
+        return
+    if not (runs and data):
+        parser.error("give runs and --data, or --scorecard alone")
     check(runs, data)
     source, recipe = find_directory(runs[0]), read_recipe(runs[0]).name
     measured = []
@@ -109,11 +129,7 @@ def main() -> None:
     out = RELEASED / name
     shutil.rmtree(out, ignore_errors=True)
     write_release(read_model(source), training, statistics_beside(source), out)
-    judged = options.scorecard or data
-    (card,) = tinybuddy.evaluate(name, data=judged).scorecards
-    command = f"tinybuddy evaluate {name} --data {shown(judged)}"
-    measured.append({"command": command, "lines": scorecard(card)})
-    write_release(read_model(out), training, None, out)  # the facts are there
+    judge(name, training, options.scorecard or data)  # the facts are there
     print(out)
 
 
