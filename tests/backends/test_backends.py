@@ -137,7 +137,7 @@ def test_a_device_other_than_the_processor_takes_pytorch():
     assert TrainConfig.from_mapping({"device": "cuda"}).uses_torch
     assert plan("card", {"device": "mps", "data": "tales"}).train.uses_torch
     assert not plan("card", {"device": "cpu", "data": "tales"}).train.uses_torch
-    with pytest.raises(UsageError, match="use --backend torch for cuda"):
+    with pytest.raises(UsageError, match="use `backend` torch for cuda"):
         train(data="tales", device="cuda", backend="engine")
 
 
@@ -165,7 +165,7 @@ def test_file_and_command_line_choose_the_back_end_together(
 def test_an_engine_that_a_file_names_is_refused_on_another_device(tmp_path: Path):
     path = tmp_path / "mine.toml"
     path.write_text('[train]\nbackend = "engine"\n', "utf-8")
-    with pytest.raises(UsageError, match="use --backend torch for cuda"):
+    with pytest.raises(UsageError, match="use `backend` torch for cuda"):
         train(path, data="tales", device="cuda", out=tmp_path / "run")
 
 
@@ -194,7 +194,7 @@ def test_an_engine_that_was_not_built_is_said(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(library, "FOLDER", tmp_path)
     library.load.cache_clear()
     try:
-        with pytest.raises(TinybuddyError, match=r"was not built: .* or use --backend torch"):
+        with pytest.raises(TinybuddyError, match=r"was not built: .* or use `backend` torch"):
             tinybuddy.load(CARD)
         assert provenance()["engine"] is None
         assert tinybuddy.load(CARD, backend="torch").generate("A", max_new_tokens=3)

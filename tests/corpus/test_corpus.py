@@ -92,7 +92,7 @@ def test_too_few_stories(tmp_path: Path, text: str, says: str):
 
 
 def test_too_few_stories_are_blamed_on_the_limit_where_it_is_the_cause():
-    with pytest.raises(UsageError, match="--stories 1 leaves no story of a list to score"):
+    with pytest.raises(UsageError, match="1 `stories` leave none of a list to score"):
         survey(_corpus(["a", "a", "b"], limit=1))
     with pytest.raises(TinybuddyError, match="holds 1 stories to train on"):
         survey(_corpus(["a", "a"], limit=1))
@@ -140,7 +140,7 @@ def test_an_unknown_kind_of_output_is_refused(tmp_path: Path):
 def test_what_is_there_stays_unless_forced(tmp_path: Path):
     out = tmp_path / "out.txt"
     out.write_text("mine", encoding="utf-8")
-    with pytest.raises(TinybuddyError, match=r"out\.txt is there already: .*--force"):
+    with pytest.raises(TinybuddyError, match=r"out\.txt is there already: .*`force`"):
         describe_corpus("tales", 50, str(out))
     assert out.read_text("utf-8") == "mine"
     describe_corpus("tales", 50, str(out), force=True)

@@ -113,7 +113,7 @@ def test_stories_of_jsonl_are_not_altered():
         ("a.json", b"{", "not JSON"),
         ("a.json", b'{"a": 1, "b": [2], "c": [3]}', "holds no list"),
         ("a.csv", b'text\n"open', "line 2 is not a row"),
-        ("a.csv", b"a,b\n1,2\n", "no key of text .its keys: a, b.: choose one with --text-key"),
+        ("a.csv", b"a,b\n1,2\n", "no key of text .its keys: a, b.: choose one with `text_key`"),
         ("a.txt.gz", b"plain", "Cannot read"),
         ("a.txt.gz", gzip.compress(b"x" * 1000, mtime=0)[:20], "cut off or damaged"),
         ("a.txt.gz", gzip.compress(b"x" * 1000, mtime=0)[:15] + b"\xff" * 20, "damaged"),

@@ -156,7 +156,7 @@ def test_what_may_not_be_had(server: RangeServer, cache: Path, status: int) -> N
 )  # fmt: skip
 def test_a_wrong_range_is_refused(server: RangeServer, cache: Path, extent: str) -> None:
     server.always = {"extent": extent}
-    with pytest.raises(TinybuddyError, match=r"when asked for bytes 0-1048575 .*--data tales"):
+    with pytest.raises(TinybuddyError, match=r"when asked for bytes 0-1048575 .*`data` tales"):
         read(server, cache)
     assert len(server.seen) == 1
     assert not part_of(cache).exists()

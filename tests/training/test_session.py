@@ -239,7 +239,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(story_file: Path, cli: Cl
 
 def test_a_place_that_cannot_be_written_is_one_sentence(story_file: Path, tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(TinybuddyError, match=r"Cannot write .*choose another --out"):
+    with pytest.raises(TinybuddyError, match=r"Cannot write .*choose another `out`"):
         train(data=story_file, out=tmp_path / "file" / "run", hooks=Hooks(), **SMALL)
 
 

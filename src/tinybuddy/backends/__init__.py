@@ -58,7 +58,7 @@ def check_backend(train: TrainConfig) -> None:
         return
     if train.device != "cpu":
         raise UsageError(
-            f"The engine computes on the processor: use --backend torch for {train.device}."
+            f"The engine computes on the processor: use `backend` torch for {train.device}."
         )
     from tinybuddy.backends.engine.library import load
 
@@ -73,4 +73,4 @@ def check_device(device: str = "cpu") -> None:
     import torch
 
     if not (torch.cuda if device == "cuda" else torch.backends.mps).is_available():
-        raise TinybuddyError(f"There is no {device} device here: use --device cpu.")
+        raise TinybuddyError(f"There is no {device} device here: use `device` cpu.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -92,8 +93,13 @@ def _refuse(others: list[str], options: argparse.Namespace) -> NoReturn:
 
 
 def _fail(problem: object, code: int) -> int:
-    print(f"tinybuddy: {problem}", file=sys.stderr)
+    print(f"tinybuddy: {as_options(str(problem))}", file=sys.stderr)
     return code
+
+
+def as_options(text: str) -> str:
+    """Write arguments, which the library's messages name as `out` or `text_key`, as options."""
+    return re.sub(r"`(\w+)`", lambda match: "--" + match[1].replace("_", "-"), text)
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

@@ -82,7 +82,7 @@ class Survey:
             return ""
         return (
             f"Stories to score: {self.validation_stories} only, so the figure will be rough. If "
-            "there should be more, say what separates them with --split."
+            "there should be more, say what separates them with `split`."
         )
 
 
@@ -237,7 +237,7 @@ def survey(corpus: Corpus, on_story: Callable[[int], None] | None = None) -> tup
             return survey(replace(corpus, held=held))
     if counts["train"] == corpus.limit and not counts["validation"] and _holds_two(corpus):
         raise UsageError(
-            f"--stories {corpus.limit} leaves no story of {corpus.source} to score: give --stories "
+            f"{corpus.limit} `stories` leave none of {corpus.source} to score: give `stories` "
             "2 or more, or 0 for all."
         )
     if not counts["validation"] or not counts["train"]:

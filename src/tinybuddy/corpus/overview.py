@@ -51,7 +51,7 @@ def describe_corpus(
     if target:
         _check_free(target, data, force)
     if stories < 0:
-        raise UsageError(f"stories must be 0, for all, or more, not {stories}.")
+        raise UsageError(f"`stories` must be 0, for all, or more, not {stories}.")
     with tempfile.TemporaryDirectory() as folder:
         name = "standard input" if data == INPUT else str(data)
         if is_read_once(data):
@@ -78,10 +78,10 @@ def _check_free(out: Path, data: Any, force: bool) -> None:
         return
     sources = [] if is_read_once(data) else map(expanded, str(data).split("\n"))
     if any(out.resolve().is_relative_to(source.resolve()) for source in sources):
-        raise TinybuddyError(f"{out} is what is read: choose another -o.")
+        raise TinybuddyError(f"{out} is what is read: choose another `out`.")
     if not force:
         raise TinybuddyError(
-            f"{out} is there already: choose another -o, or --force to replace it."
+            f"{out} is there already: choose another `out`, or `force` to replace it."
         )
 
 

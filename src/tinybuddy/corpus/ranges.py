@@ -25,7 +25,7 @@ SKIP = 16 * BLOCK  # bytes at most to read past where a server ignores ranges
 TIMEOUT = 10.0  # seconds to wait for an answer, and then for each further piece of it
 PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds before each further try
 
-_INSTEAD = "or use --data tales, which needs no network"
+_INSTEAD = "or use `data` tales, which needs no network"
 _T = TypeVar("_T")
 
 

@@ -69,7 +69,7 @@ def find_key(rows: Sequence[dict[Any, Any]], name: str, asked: str) -> str:
     if asked:
         if asked not in values:
             raise NoTextError(
-                f"{name} has no key {asked!r} (its keys: {listed}): choose another --text-key."
+                f"{name} has no key {asked!r} (its keys: {listed}): choose another `text_key`."
             )
         return asked
     if "text" in values:
@@ -81,7 +81,7 @@ def find_key(rows: Sequence[dict[Any, Any]], name: str, asked: str) -> str:
     if len(telling or strings) == 1:
         return str((telling or strings)[0])
     what = "several keys of text" if telling else "no key of text"
-    raise NoTextError(f"{name} has {what} (its keys: {listed}): choose one with --text-key.")
+    raise NoTextError(f"{name} has {what} (its keys: {listed}): choose one with `text_key`.")
 
 
 def _dialogue(messages: Any) -> str | None:

@@ -86,7 +86,7 @@ def gather(
     if found.bytes > MOST_TRAINING_BYTES:
         raise TinybuddyError(
             f"{found.source} has {found.bytes:,} bytes of training stories; at most "
-            f"{MOST_TRAINING_BYTES:,} can be counted: use fewer with --stories N."
+            f"{MOST_TRAINING_BYTES:,} can be counted: use fewer with `stories`."
         )
     train, validation = list(corpus.train()), corpus.validation()
     if len(validation) < FEWEST_STORIES:

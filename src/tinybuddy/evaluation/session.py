@@ -136,9 +136,9 @@ def evaluate(
     if not models:
         raise UsageError("evaluate needs a model: give a directory or a released name.")
     if stories is not None and stories < 0:
-        raise UsageError(f"--stories must be 0, for all, or more, not {stories}.")
+        raise UsageError(f"`stories` must be 0, for all, or more, not {stories}.")
     if threads < 1:
-        raise UsageError(f"--threads must be 1 or more, not {threads}.")
+        raise UsageError(f"`threads` must be 1 or more, not {threads}.")
     if blimp is not None and not Path(blimp).is_dir():
         raise TinybuddyError(f"There is no folder {blimp}: give the data folder of BLiMP.")
     began = time.monotonic()
@@ -151,7 +151,7 @@ def evaluate(
     limit = _asked_for(evaluated_models[0]) if stories is None else stories
     evidence, notes = _evidence(data, evaluated_models[0], limit, reading)
     if with_controls and not evidence.train:
-        raise UsageError("The controls are made of human stories: give them by --data.")
+        raise UsageError("The controls are made of human stories: give them by `data`.")
     pairs: dict[str, dict[str, Share]] = {}
     scorecards: list[Scorecard] = []
     first_rivals: Rivals | None = None

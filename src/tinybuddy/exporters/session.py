@@ -40,10 +40,10 @@ def export(format: str, model: str | Path | Model, out: str | Path, *, force: bo
     beside = out.with_name(f".{out.name}.part")
     if out.exists() and not force:
         raise TinybuddyError(
-            f"{out} is there already: choose another -o, or --force to replace it."
+            f"{out} is there already: choose another `out`, or `force` to replace it."
         )
     if out.exists() and source.resolve().is_relative_to(out.resolve()):
-        raise TinybuddyError(f"{out} holds the model itself: choose another -o.")
+        raise TinybuddyError(f"{out} holds the model itself: choose another `out`.")
     if row.extra:
         require(*row.extra)
     written = import_module(row.module)
@@ -54,7 +54,9 @@ def export(format: str, model: str | Path | Model, out: str | Path, *, force: bo
         _remove(out)
         beside.rename(out)
     except OSError as error:
-        raise TinybuddyError(f"Cannot write {out}: {error.strerror}; choose another -o.") from None
+        raise TinybuddyError(
+            f"Cannot write {out}: {error.strerror}; choose another `out`."
+        ) from None
     finally:
         _remove(beside)
     return out

@@ -88,7 +88,7 @@ def locked(run: Path) -> Iterator[None]:
         raise TinybuddyError(f"Another process is writing {run}: wait for it or stop it.") from None
     except (OSError, NotImplementedError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise TinybuddyError(f"Cannot write {run}: {reason}; choose another --out.") from None
+        raise TinybuddyError(f"Cannot write {run}: {reason}; choose another `out`.") from None
     try:
         yield
     finally:

@@ -240,7 +240,7 @@ def _check_free(run: Path) -> None:
     if is_taken(run):
         raise TinybuddyError(
             f"{run} already holds something: go on with tinybuddy resume {run} if it is a run, or "
-            "choose another --out."
+            "choose another `out`."
         )
 
 

@@ -517,7 +517,7 @@ def test_the_back_end_is_chosen_and_checked() -> None:
     assert isinstance(open_trainer(config, settings, None), EngineTrainer)
     assert isinstance(open_trainer(config, TrainConfig(backend="torch"), None), TorchTrainer)
     assert isinstance(open_backend(config, weights), EngineBackend)
-    with pytest.raises(TinybuddyError, match="use --backend torch for cuda"):
+    with pytest.raises(TinybuddyError, match="use `backend` torch for cuda"):
         open_trainer(config, replace(settings, device="cuda"), None)
 
 

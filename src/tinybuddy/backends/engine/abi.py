@@ -223,7 +223,7 @@ def declare(library: ctypes.CDLL) -> ctypes.CDLL:
         raise TinybuddyError(
             f"The engine was built of other sources than this package ({name} is "
             f"{found.get(name, 'not there')}, not {wanted.get(name, 'known')}): install tinybuddy "
-            "again, or use --backend torch."
+            "again, or use `backend` torch."
         )
     for name, (result, arguments) in SIGNATURES.items():
         function = getattr(library, name)

@@ -113,7 +113,7 @@ def _open(kernels: str) -> ctypes.CDLL:
     if not path.is_file():
         raise TinybuddyError(
             "The engine was not built: reinstall tinybuddy where a C compiler is, or use "
-            "--backend torch."
+            "`backend` torch."
         )
     try:
         library = declare(ctypes.CDLL(str(path)))
@@ -122,5 +122,5 @@ def _open(kernels: str) -> ctypes.CDLL:
     except (OSError, AttributeError) as error:
         raise TinybuddyError(
             f"The engine cannot be loaded ({error}): reinstall tinybuddy on this machine, or use "
-            "--backend torch."
+            "`backend` torch."
         ) from None
