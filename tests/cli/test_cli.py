@@ -74,6 +74,18 @@ def test_a_random_seed_is_said_and_tells_the_story_again(cli: Cli):
     assert cli("generate", "Hi", "-s", match[1]).stdout == done.stdout
 
 
+def test_ctrl_c_is_quiet_while_it_is_still_importing():
+    code = (
+        "import sys; from tinybuddy.__main__ import run\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'tinybuddy.cli': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Stop()); sys.exit(run())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "tinybuddy: stopped.\n")
+
+
 def test_models_are_listed_with_their_verdicts(cli: Cli):
     found = _last_json(cli("models", "--json").stdout)["models"]
     assert isinstance(found, list)
@@ -255,7 +267,7 @@ def test_corpus_tells_what_it_understood(cli: Cli, story_file: Path, tmp_path: P
 
 def test_corpus_tells_what_to_know_before_training(cli: Cli, tmp_path: Path):
     (tmp_path / "few.txt").write_text("One.\n\n\nTwo.\n\n\nThree.", "utf-8")
-    assert "Stories to score: 1 only" in cli("corpus", "few.txt").stderr
+    assert "1 story to score" in cli("corpus", "few.txt").stderr
     tales = cli("corpus", "tales", "--stories", 300)
     assert re.search(r"entropy of the grammar 0\.14\d\d bits per byte", tales.stdout)
     assert tales.stderr == ""

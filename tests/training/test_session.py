@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -23,7 +24,7 @@ from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.formats.references import find_directory
 from tinybuddy.progress import Hooks
 from tinybuddy.tokenizer import encode_story
-from tinybuddy.training import loop
+from tinybuddy.training import dataset, loop
 from tinybuddy.training.checkpoint import (
     load_checkpoint,
     read_metadata,
@@ -69,6 +70,55 @@ def test_the_same_seed_gives_the_same_weights(small_run: Run, story_file: Path, 
     again = train(out=tmp_path / "again", **settings)
     other = train(out=tmp_path / "other", seed=1, **settings)
     assert weights_hash(again.path) == weights_hash(small_run.path) != weights_hash(other.path)
+
+
+def test_a_finished_run_says_how_to_train_it_longer(small_run: Run):
+    hooks = Notes()
+    resume(small_run.path, hooks)
+    assert "say --steps N" in hooks.notes[-1]
+    assert f"tinybuddy train --from {small_run.path}" in hooks.notes[-1]
+
+
+def test_nothing_optional_stops_a_run(
+    story_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Neither a missing package's metadata, nor git, nor the chart, nor the cache."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise metadata.PackageNotFoundError("tinybuddy")
+
+    def undrawn(*_: object) -> str:
+        raise ValueError("no picture")
+
+    monkeypatch.setattr(metadata, "version", fails)
+    monkeypatch.setattr("tinybuddy.training.loop.loss_chart", undrawn)
+    monkeypatch.setenv("PATH", "")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TINYBUDDY_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.warns(UserWarning, match="cannot be written"):
+        run = train(data=story_file, out=tmp_path / "run", hooks=Hooks(), **SMALL)
+    assert run.result["steps"] == SMALL["steps"]
+    assert read_metadata(run.path)["versions"]["numpy"] is None
+
+
+def test_a_text_that_changes_while_it_is_prepared_leaves_nothing_in_the_cache(
+    story_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    text = tmp_path / "stories.txt"
+    text.write_bytes(story_file.read_bytes())
+
+    def rewritten(*arguments: object) -> object:
+        tokenizer = real(*arguments)  # after the survey, before the encoding
+        text.write_bytes(story_file.read_bytes()[: text.stat().st_size // 2])
+        return tokenizer
+
+    real = dataset._train_tokenizer
+    monkeypatch.setattr(dataset, "_train_tokenizer", rewritten)
+    monkeypatch.setenv("TINYBUDDY_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(TinybuddyError, match="has changed while it was read"):
+        train(data=text, out=tmp_path / "run", hooks=Hooks(), **SMALL)
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert not (tmp_path / "run").exists()
 
 
 def test_resume_of_a_finished_run_changes_nothing(small_run: Run):

@@ -22,7 +22,7 @@ from tinybuddy.corpus.files import (
 )
 from tinybuddy.corpus.layout import Layout
 from tinybuddy.disk import exists, expanded
-from tinybuddy.errors import TinybuddyError, UsageError
+from tinybuddy.errors import TinybuddyError, UsageError, counted
 
 VALIDATION_SHARE = 0.05
 MOST_VALIDATION = 2_000  # stories kept for scoring; those beyond it are not trained on either
@@ -81,8 +81,8 @@ class Survey:
         if self.validation_stories >= FEWEST_VALIDATION:
             return ""
         return (
-            f"Stories to score: {self.validation_stories} only, so the figure will be rough. If "
-            "there should be more, say what separates them with `split`."
+            f"{counted(self.validation_stories, 'story', 'stories')} to score, so the figure will "
+            "be rough. If there should be more, say by --split what separates them."
         )
 
 
@@ -237,12 +237,12 @@ def survey(corpus: Corpus, on_story: Callable[[int], None] | None = None) -> tup
             return survey(replace(corpus, held=held))
     if counts["train"] == corpus.limit and not counts["validation"] and _holds_two(corpus):
         raise UsageError(
-            f"{corpus.limit} `stories` leave none of {corpus.source} to score: give `stories` "
+            f"With `stories` {corpus.limit} none of {corpus.source} is left to score: give "
             "2 or more, or 0 for all."
         )
     if not counts["validation"] or not counts["train"]:
         raise TinybuddyError(
-            f"{corpus.source} holds {counts['train']} stories to train on and "
+            f"{corpus.source} holds {counted(counts['train'], 'story', 'stories')} to train on and "
             f"{counts['validation']} to score: give at least 2 stories, separated by <|endoftext|>."
         )
     found = Survey(

@@ -10,7 +10,7 @@ from importlib import resources
 
 from tinybuddy.corpus import VALIDATION_SHARE, open_corpus, survey
 from tinybuddy.corpus.statistics import TextStatistics, text_statistics, words
-from tinybuddy.errors import TinybuddyError
+from tinybuddy.errors import TinybuddyError, counted
 from tinybuddy.evaluation.evaluated import EvaluatedModel
 from tinybuddy.evaluation.metrics.sentences import human_lengths
 from tinybuddy.evaluation.rivals.judge import JUDGED_STORIES, open_judge
@@ -90,8 +90,9 @@ def gather(
         )
     train, validation = list(corpus.train()), corpus.validation()
     if len(validation) < FEWEST_STORIES:
+        gives = counted(len(validation), "validation story", "validation stories")
         raise TinybuddyError(
-            f"{found.source} gives {len(validation)} validation stories, and the scorecard needs "
+            f"{found.source} gives {gives}, and the scorecard needs "
             f"{FEWEST_STORIES}: give a folder with a validation file, or some "
             f"{round(FEWEST_STORIES / VALIDATION_SHARE)} different stories in all."
         )

@@ -248,7 +248,8 @@ def _measure(
     card = score_model(evaluated, standard, rivals, on_progress)
     if statistics and (seen := overlapping(evidence.validation, statistics)):
         card.warnings.append(
-            f"{len(seen)} of the {len(evidence.validation)} validation stories stand in the "
+            f"{len(seen)} of the {len(evidence.validation)} validation stories "
+            f"{'stands' if len(seen) == 1 else 'stand'} in the "
             "training text of this model: its bits per byte and its coherence are too good."
         )
     if evidence.train and _trained_on(evaluated) > len(evidence.train):

@@ -18,7 +18,7 @@ from tinybuddy.backends.interface import Backend, Stopped, Trainer
 from tinybuddy.config import Recipe
 from tinybuddy.corpus.statistics import write_statistics
 from tinybuddy.disk import write_text
-from tinybuddy.errors import TinybuddyError
+from tinybuddy.errors import TinybuddyError, counted
 from tinybuddy.formats.hub import read_model
 from tinybuddy.formats.loaded import ModelFiles
 from tinybuddy.formats.runs import best_checkpoint, checkpoint_of, latest_checkpoint
@@ -126,11 +126,12 @@ def fit(
         raise TinybuddyError(f"The model in {out} has another tokenizer than the data: begin anew.")
     _note_metadata(out, recipe, dataset)
     found = dataset.survey
+    left_out = f", {counted(found.duplicates, 'duplicate')} left out" if found.duplicates else ""
     hooks.on_note(
-        f"{recipe.name}: {recipe.model.parameters:,} parameters, {recipe.train.steps:,} steps on "
-        f"{found.stories:,} stories ({found.bytes:,} bytes, {len(dataset.tokens):,} tokens) "
-        f"of {found.source}; {found.validation_stories:,} stories to score, "
-        f"{found.duplicates:,} duplicates left out."
+        f"{recipe.name}: {recipe.model.parameters:,} parameters, "
+        f"{counted(recipe.train.steps, 'step')} on {counted(found.stories, 'story', 'stories')} "
+        f"({found.bytes:,} bytes, {len(dataset.tokens):,} tokens) of {found.source}; "
+        f"{counted(found.validation_stories, 'story', 'stories')} to score{left_out}."
     )
     if "tales " not in found.source:
         hooks.on_note(found.layout())
@@ -285,11 +286,18 @@ class _Loop:
         self.losses = []
         self.rows.append(row)
         append_metrics(self.run, row)
-        chart = loss_chart(
-            self.recipe, read_metrics(self.run), self.dataset.survey, len(self.dataset.tokens)
-        )
-        write_text(self.run / "loss.svg", chart)
+        self._draw()
         self.hooks.on_evaluation(row, config.steps)
+
+    def _draw(self) -> None:
+        """Draw the curve, which nobody needs to go on: what goes wrong with it is said."""
+        try:
+            chart = loss_chart(
+                self.recipe, self.rows, self.dataset.survey, len(self.dataset.tokens)
+            )
+            write_text(self.run / "loss.svg", chart)
+        except (ArithmeticError, ValueError, LookupError, TinybuddyError) as error:
+            self.hooks.on_note(f"The chart could not be drawn ({error}).")
 
     def _evaluate_again(self) -> None:
         """Make up for an evaluation that `Stop` ended."""
