@@ -94,7 +94,7 @@ def test_too_few_stories(tmp_path: Path, text: str, says: str):
 def test_too_few_stories_are_blamed_on_the_limit_where_it_is_the_cause():
     with pytest.raises(UsageError, match="With `stories` 1 none of a list is left to score"):
         survey(_corpus(["a", "a", "b"], limit=1))
-    with pytest.raises(TinybuddyError, match="holds 1 stories to train on"):
+    with pytest.raises(TinybuddyError, match="holds 1 story to train on"):
         survey(_corpus(["a", "a"], limit=1))
     assert survey(_corpus(["a", "a", "b"], limit=2))[1].validation_stories == 1
 
