@@ -25,7 +25,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tinybuddy.corpus import cache_folder, hub
+from tinybuddy.corpus import hub
+from tinybuddy.corpus.cache import cache_folder
 from tinybuddy.corpus.files import parse_blocks, read_file
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.terminal import open_progress

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from tinybuddy.corpus.tales import generate_tale
 from tinybuddy.progress import Hooks
-from tinybuddy.training.loop import Run
+from tinybuddy.training.run import Run
 from tinybuddy.training.session import train
 
 # A model that learns in a second: the settings of every test that must train.

@@ -16,7 +16,7 @@ from tests.conftest import HANG
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.formats.hub import read_model
 from tinybuddy.formats.references import find_directory
-from tinybuddy.training.loop import Run
+from tinybuddy.training.run import Run
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

@@ -13,12 +13,13 @@ import torch
 
 import tinybuddy
 from tinybuddy import TinybuddyError, TinybuddyWarning, UsageError
-from tinybuddy.corpus import cache_folder, open_corpus, survey, verified
+from tinybuddy.corpus import open_corpus, survey, verified
+from tinybuddy.corpus.cache import cache_folder
 from tinybuddy.corpus.kept import is_read_once, keep
 from tinybuddy.evaluation.adapters import open_evaluated
 from tinybuddy.formats.references import RELEASED
 from tinybuddy.progress import Hooks
-from tinybuddy.training.loop import Run
+from tinybuddy.training.run import Run
 
 MODEL = tinybuddy.load("tinybuddy-80k-card")
 

@@ -15,7 +15,7 @@ from tinybuddy.formats.hub import read_model
 from tinybuddy.generation.model import Model
 from tinybuddy.scoring import BATCH_TOKENS, LOST_BYTE_BITS, batched, score, windows
 from tinybuddy.tokenizer import encode_story, train_tokenizer
-from tinybuddy.training.loop import Run
+from tinybuddy.training.run import Run
 from tinybuddy.weights import weight_shapes
 
 

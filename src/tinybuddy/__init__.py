@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tinybuddy.generation.model import Model, load
     from tinybuddy.recipes import load_recipe
     from tinybuddy.scoring import Score
-    from tinybuddy.training.loop import Run
+    from tinybuddy.training.run import Run
     from tinybuddy.training.session import resume, train
 
 __version__ = "0.1.0"
@@ -44,7 +44,7 @@ _HOMES = {
     "Model": "generation.model",
     "load": "generation.model",
     "Score": "scoring",
-    "Run": "training.loop",
+    "Run": "training.run",
     "resume": "training.session",
     "train": "training.session",
 }

@@ -19,7 +19,7 @@ from tinybuddy.cli.generate import wrapped
 from tinybuddy.defaults import DEFAULT_MODEL
 from tinybuddy.formats.hub import read_model
 from tinybuddy.formats.references import find_directory, released_names
-from tinybuddy.training.loop import Run
+from tinybuddy.training.run import Run
 
 
 def _last_json(text: str) -> dict[str, object]:

@@ -27,7 +27,7 @@ from tinybuddy.evaluation.scorecard import Standard, score_text
 from tinybuddy.formats.hub import read_model, write_model
 from tinybuddy.formats.loaded import ModelFiles
 from tinybuddy.formats.references import find_directory
-from tinybuddy.training.loop import Run
+from tinybuddy.training.run import Run
 
 NAME = "tinybuddy-80k-card"
 

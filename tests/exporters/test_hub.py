@@ -24,7 +24,7 @@ from tinybuddy.exporters.session import export
 from tinybuddy.formats.hub import read_model, write_model
 from tinybuddy.formats.references import RELEASED, find_directory, released_names
 from tinybuddy.recipes import load_recipe
-from tinybuddy.training.loop import Run
+from tinybuddy.training.run import Run
 
 NAME = "tinybuddy-80k-card"
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "greedy.json").read_text("utf-8"))

@@ -19,7 +19,7 @@ from tinybuddy.formats.references import (
     open_shape,
     released_names,
 )
-from tinybuddy.training.loop import Run
+from tinybuddy.training.run import Run
 
 
 def test_a_run_a_directory_and_a_released_name(small_run: Run):

@@ -17,7 +17,7 @@ from tinybuddy.formats.hub import read_model
 from tinybuddy.formats.references import find_directory
 from tinybuddy.generation.model import Model
 from tinybuddy.tokenizer import EOS
-from tinybuddy.training.loop import Run
+from tinybuddy.training.run import Run
 
 SEEDED = json.loads((Path(__file__).parents[1] / "golden" / "seeded.json").read_text("utf-8"))
 

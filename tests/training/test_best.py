@@ -14,7 +14,7 @@ from tinybuddy.errors import UsageError
 from tinybuddy.progress import Hooks
 from tinybuddy.scoring import Score
 from tinybuddy.training import loop
-from tinybuddy.training.loop import Run
+from tinybuddy.training.run import Run
 from tinybuddy.training.session import resume, train
 
 STORIES = [generate_tale(n).text for n in range(60)]

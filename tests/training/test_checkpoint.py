@@ -21,7 +21,7 @@ from tinybuddy.training.checkpoint import (
     rewind_metrics,
     save_checkpoint,
 )
-from tinybuddy.training.loop import Run
+from tinybuddy.training.run import Run
 from tinybuddy.training.session import resume
 from tinybuddy.weights import hidden_matrices, weight_shapes
 

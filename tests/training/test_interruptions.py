@@ -20,7 +20,7 @@ from tinybuddy.backends.engine.trainer import EngineTrainer
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.progress import Hooks
 from tinybuddy.training.checkpoint import load_checkpoint, read_metadata, read_metrics
-from tinybuddy.training.loop import Run
+from tinybuddy.training.run import Run
 from tinybuddy.training.session import resume, train
 
 

@@ -30,7 +30,8 @@ from tinybuddy.training.checkpoint import (
     read_metadata,
     read_recipe,
 )
-from tinybuddy.training.loop import Run, _Loop
+from tinybuddy.training.loop import _Loop
+from tinybuddy.training.run import Run
 from tinybuddy.training.session import plan, resume, train
 
 

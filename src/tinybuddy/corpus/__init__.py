@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from tinybuddy.corpus.cache import cache_folder
 from tinybuddy.corpus.files import (
     find_splits,
     is_readable,
@@ -299,40 +299,6 @@ def _holds_two(corpus: Corpus) -> bool:
     everything = replace(corpus, limit=0).labelled()
     different = (story for split, story in everything if split != "duplicate")
     return "all" in corpus.readers and len(list(islice(different, 2))) == 2
-
-
-def cache_folder() -> Path:
-    """Where downloads and packed tokens are kept: ``TINYBUDDY_CACHE``, or the user's cache.
-
-    Where that cannot be written, a folder that goes with the process, and a warning.
-    """
-    import platformdirs
-
-    asked = os.environ.get("TINYBUDDY_CACHE")
-    return _writable(expanded(asked) if asked else platformdirs.user_cache_path("tinybuddy"))
-
-
-@cache
-def _writable(folder: Path) -> Path:
-    import tempfile
-    import warnings
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        import atexit
-        import shutil
-
-        other = Path(tempfile.mkdtemp(prefix="tinybuddy-"))
-        atexit.register(shutil.rmtree, other, ignore_errors=True)
-        warnings.warn(
-            f"The cache {folder} cannot be written ({error.strerror}): what belongs there is kept "
-            "for this time only. TINYBUDDY_CACHE names another folder.",
-            stacklevel=2,
-        )
-        return other
 
 
 def _mended(story: str) -> str:

@@ -11,7 +11,8 @@ from itertools import islice
 from pathlib import Path
 
 from tinybuddy.config import Recipe
-from tinybuddy.corpus import Corpus, Survey, cache_folder, open_corpus, survey, verified
+from tinybuddy.corpus import Corpus, Survey, open_corpus, survey, verified
+from tinybuddy.corpus.cache import cache_folder
 from tinybuddy.corpus.hub import STORIES
 from tinybuddy.corpus.kept import INPUT
 from tinybuddy.corpus.packed import Tokens, pack

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -21,8 +19,8 @@ from tinybuddy.disk import write_text
 from tinybuddy.errors import TinybuddyError, counted
 from tinybuddy.formats.hub import read_model
 from tinybuddy.formats.loaded import ModelFiles
-from tinybuddy.formats.runs import best_checkpoint, checkpoint_of, latest_checkpoint
-from tinybuddy.generation.model import Model, load
+from tinybuddy.formats.runs import checkpoint_of, latest_checkpoint
+from tinybuddy.generation.model import Model
 from tinybuddy.progress import Hooks
 from tinybuddy.scoring import Score, score
 from tinybuddy.training.batches import Batches
@@ -35,7 +33,6 @@ from tinybuddy.training.checkpoint import (
     load_checkpoint,
     mark_best,
     read_metadata,
-    read_metrics,
     rewind_metrics,
     save_checkpoint,
     write_metadata,
@@ -43,32 +40,10 @@ from tinybuddy.training.checkpoint import (
 )
 from tinybuddy.training.dataset import Dataset, settled
 from tinybuddy.training.provenance import provenance
+from tinybuddy.training.run import Run, places
 
 SAVE_SECONDS = 60.0  # between checkpoints at most, however far apart the evaluations are
 SAMPLE_TOKENS = 80
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run.
-
-    Attributes:
-        path: its directory.
-        result: what ``tinybuddy train --json`` prints.
-    """
-
-    path: Path
-    result: Mapping[str, Any]
-
-    @cached_property
-    def model(self) -> Model:
-        """The trained model."""
-        return load(self.path)
-
-    @property
-    def metrics(self) -> list[dict[str, Any]]:
-        """A row an evaluation: step, loss, bits per byte, tokens per second, a sample."""
-        return read_metrics(self.path)
 
 
 class Stop:
@@ -390,11 +365,6 @@ class _Loop:
     def _tokens_per_second(self) -> float:
         tokens = self.step * self.recipe.train.batch_size * self.context
         return tokens / max(self.train_seconds, 1e-9)
-
-
-def places(run: Path) -> dict[str, str]:
-    """Where a result lies, as the run was named now."""
-    return {"run": str(run), "model": str(best_checkpoint(run))}
 
 
 def _note_metadata(run: Path, recipe: Recipe, dataset: Dataset) -> None:

@@ -39,7 +39,8 @@ from tinybuddy.training.checkpoint import (
     write_recipe,
 )
 from tinybuddy.training.dataset import prepare, settled
-from tinybuddy.training.loop import Run, Stop, fit, places
+from tinybuddy.training.loop import Stop, fit
+from tinybuddy.training.run import Run, places
 
 
 def train(

@@ -24,7 +24,7 @@ from tinybuddy.evaluation.report.wording import LABELS
 from tinybuddy.evaluation.rivals.controls import CAUGHT_BY
 from tinybuddy.evaluation.session import Evaluation, evaluate
 from tinybuddy.evaluation.stories import Story
-from tinybuddy.training.loop import Run
+from tinybuddy.training.run import Run
 
 HOSTILE = "<script>alert(1)</script>\"'&amp;\u202e\x00\ud800 日本 😀"
 EMPTY = {"meta", "line", "circle", "rect", "path", "br"}
