@@ -225,7 +225,10 @@ def test_ctrl_c_keeps_the_stories_that_are_told(small_run: Run):
 def test_it_says_once_and_afterwards_that_it_slid(cli: Cli, small_run: Run):
     prompt = "The fox ran. " * 20
     told = cli("generate", prompt, "--model", small_run.path, "--n", "2", "--max-new-tokens", "3")
-    assert told.stderr == "(past the context of 32 tokens, the story goes on from the latest 16)\n"
+    assert told.stderr == (
+        "(the story is longer than the 32 tokens that the model sees at a time, its context: it "
+        "went on from the last 16)\n"
+    )
 
 
 def test_an_empty_prompt_begins_a_story(cli: Cli, small_run: Run):
@@ -281,6 +284,7 @@ def test_corpus_tells_what_to_know_before_training(cli: Cli, tmp_path: Path):
         ("generate --modle x", 2, "did you mean --model?"),
         ("generate --model tinybuddy-80-deep", 1, "did you mean 'tinybuddy-80k-deep'?"),
         ("generate --seed rand", 2, "invalid whole number value: 'rand'"),
+        ("corpus README.md --split blnk", 1, "no file or folder README.md"),
         ("completion fish", 2, "invalid choice: 'fish'"),
         ("train --stepz 3", 2, "unrecognized arguments: --stepz"),
         ("generate Once upon a time", 2, "upon a time; put the prompt in quotes, or see"),

@@ -82,13 +82,21 @@ def test_a_small_text_still_has_a_story_to_score():
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("", "holds no text"), (" \n", "holds no text"), ("One story.", "at least 2 stories")],
+    [("", "holds no text"), (" \n", "holds no text"), ("One story.", "give at least 2")],
 )
 def test_too_few_stories(tmp_path: Path, text: str, says: str):
     path = tmp_path / "a.txt"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(TinybuddyError, match=says):
         survey(open_corpus(str(path)))
+
+
+def test_a_separator_that_is_not_there_is_said(tmp_path: Path):
+    path = tmp_path / "a.txt"
+    path.write_text("One.\n\nTwo.\n\nThree.", "utf-8")
+    with pytest.raises(UsageError, match="'blnk' does not occur in .*did you mean `split` blank"):
+        survey(open_corpus(str(path), split="blnk"))
+    assert survey(open_corpus(str(path), split="blank"))[1].stories == 2
 
 
 def test_too_few_stories_are_blamed_on_the_limit_where_it_is_the_cause():

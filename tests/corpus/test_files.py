@@ -228,7 +228,7 @@ def test_what_a_folder_holds_beside_text_is_named(tmp_path: Path):
         "c.docx (a Word document)",
         "notes.pdf (a PDF)",
         "x.png (of a kind that is not read)",
-        "b.csv (no column of text)",
+        "b.csv (no key of text: a, b)",
     ]
 
 
@@ -310,6 +310,28 @@ NAMES = [f"{a}{b}n" for a in "bdfgklmnprst" for b in ("a", "e", "o")]
 )
 def test_a_list_of_lines_is_recognised(text: str, is_one: bool):
     assert (len(list(parse_blocks([text.encode()], "a.txt"))) == len(NAMES)) == is_one
+
+
+POEM = "The moon is high,\nthe sea is low,\nand where they meet\nthe herons go."
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("\n\n".join([POEM] * 6), 6),
+        ("\n\n".join([POEM] * 6) + "\n\n\n" + POEM, 2),
+        (
+            "\n\n".join(
+                ["A line of prose that goes on for as long as such lines do, and " * 3] * 6
+            ),
+            1,
+        ),
+        ("\n\n".join(["One line."] * 6), 1),
+        ("\n\n".join([POEM] * 4), 1),
+    ],
+)
+def test_poems_are_told_apart_by_blank_lines(text: str, count: int):
+    assert len(list(parse_blocks([text.encode()], "a.txt"))) == count
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_stop_ends_before_its_text(small_run: Run, text: str, stop: str):
 def test_it_slides_past_the_context_and_says_so_once(small_run: Run):
     model, script = _scripted(small_run, "".join(f" {n}" for n in range(60)))
     ids = [1, *model.tokenizer.encode("So"), *script.ids[:-1]]
-    note = "(past the context of 32 tokens, the story goes on from the latest 16)"
+    note = "longer than the 32 tokens that the model sees at a time, its context: it went on from"
     with pytest.warns(TinybuddyWarning, match=re.escape(note)) as caught:
         model.generate("So", temperature=0)
     assert len(caught) == 1

@@ -18,7 +18,7 @@ from tinybuddy import __version__
 from tinybuddy.errors import TinybuddyError, UsageError
 
 VERBS = {  # and what each does, which --help says
-    "train": "train a model from nothing",
+    "train": "train a model from nothing, or go on from one",
     "resume": "go on with a run that was stopped",
     "generate": "generate a story",
     "evaluate": "measure whether a model speaks English",

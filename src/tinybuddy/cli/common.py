@@ -41,11 +41,15 @@ def show_run(result: Any, as_json: bool) -> None:
     print(
         f"{result['bits_per_byte']:.3f} bits per byte on {stories}{rough} that it has not seen, "
         + (f"{before:.3f} before, " if before else "")
-        + f"after {result['train_seconds']:.0f} seconds of training "
-        f"({result['tokens_per_second']:,.0f} tokens/s), {result['seconds']:.0f} in all.\n"
-        f"Hear it: tinybuddy generate --model {shlex.quote(result['run'])}\n"
+        + f"after {counted(result['steps'], 'step')} in {_duration(result['train_seconds'])} "
+        f"({result['tokens_per_second']:,.0f} tokens/s), {_duration(result['seconds'])} in all.\n"
+        f"Hear it: tinybuddy generate --seed random --model {shlex.quote(result['run'])}\n"
         f"Its curve: {result['run']}/loss.svg"
     )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} seconds" if seconds < 10 else f"{seconds:.0f} seconds"
 
 
 def print_json(value: Any) -> None:

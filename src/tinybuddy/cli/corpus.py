@@ -12,6 +12,13 @@ EXAMPLES = (
     "a.jsonl b.csv --text-key story -o all.txt",
 )
 
+NAMES = {
+    "stories": "stories to train on",
+    "bytes": "bytes of these",
+    "validation_stories": "stories to score",
+    "validation_bytes": "bytes of those",
+}
+
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
     """Describe its options."""
@@ -54,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
         del facts[key]
     for key, value in facts.items():
         shown = f"{value:,}" if isinstance(value, int) else value
-        print(f"{key.replace('_', ' '):<22} {shown}")
+        print(f"{NAMES.get(key, key):<22} {shown}")
     if entropy:
         print(
             f"entropy of the grammar {entropy['bits_per_byte']:.4f} bits per byte, which no model "

@@ -87,7 +87,8 @@ def run(options: argparse.Namespace) -> None:
     first = random_seed() if options.seed is None else options.seed
     model = load(options.model, backend=options.backend)
     # Printed after the story, so as not to stand in the middle of it.
-    notes = [f"(seed {first})"] if options.seed is None else []
+    seeds = f"seeds {first} to {first + options.n - 1}" if options.n > 1 else f"seed {first}"
+    notes = [f"({seeds})"] if options.seed is None else []
     model.on_note = notes.append
     if options.max_new_tokens is not None:
         settings["max_new_tokens"] = options.max_new_tokens

@@ -6,6 +6,7 @@ import hashlib
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from difflib import get_close_matches
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -32,6 +33,8 @@ FEWEST_VALIDATION = 10
 SHORTEST = 3  # stories shown, which tell best whether a text was split as its owner meant
 HUB_VALIDATION = 1_000  # stories read of a hub data set's own validation split: about 1 MB
 DEFAULT_TALES = 5_000
+
+_SPLIT = "say what separates them: --split blank, --split lines or --split TEXT"
 
 Reader = Callable[[], Iterator[str]]
 
@@ -82,7 +85,7 @@ class Survey:
             return ""
         return (
             f"{counted(self.validation_stories, 'story', 'stories')} to score, so the figure will "
-            "be rough. If there should be more, say by --split what separates them."
+            f"be rough. If there should be more, {_SPLIT}."
         )
 
 
@@ -225,6 +228,11 @@ def survey(corpus: Corpus, on_story: Callable[[int], None] | None = None) -> tup
             if len(shortest) < SHORTEST or len(story) < len(shortest[-1]):
                 shortest = sorted([*shortest, story], key=len)[:SHORTEST]
     everything = counts["train"] + counts["validation"]
+    asked = corpus.layout.split
+    if asked not in ("", "lines", "blank") and not corpus.layout.splits:
+        near = get_close_matches(asked, ("lines", "blank"), n=1)
+        hint = f"did you mean `split` {near[0]}?" if near else "look at the text again."
+        raise UsageError(f"{asked!r} does not occur in {corpus.source}: {hint}")
     if not everything:
         raise TinybuddyError(f"{corpus.source} holds no text: give it some stories.")
     wanted = max(1, min(FEWEST_VALIDATION, everything // 5))
@@ -243,7 +251,7 @@ def survey(corpus: Corpus, on_story: Callable[[int], None] | None = None) -> tup
     if not counts["validation"] or not counts["train"]:
         raise TinybuddyError(
             f"{corpus.source} holds {counted(counts['train'], 'story', 'stories')} to train on and "
-            f"{counts['validation']} to score: give at least 2 stories, separated by <|endoftext|>."
+            f"{counts['validation']} to score: give at least 2; if there are more, {_SPLIT}."
         )
     found = Survey(
         source=corpus.source,

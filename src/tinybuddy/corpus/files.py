@@ -183,8 +183,8 @@ def read_files(paths: Sequence[Path], layout: Layout | None = None) -> Iterator[
     for path in paths:
         try:
             yield from read_file(path, layout=layout)
-        except NoTextError:
-            layout.skipped[f"{path.name} (no column of text)"] = None
+        except NoTextError as error:
+            layout.skipped[f"{path.name} ({error.reason})"] = None
 
 
 def read_file(path: Path, name: str = "", layout: Layout | None = None) -> Iterator[str]:

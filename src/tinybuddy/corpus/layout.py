@@ -17,12 +17,14 @@ class Layout:
         text_key: key or column of rows that holds the stories; empty to find out.
         found: in words, how the stories were told apart, in the order in which it was met.
         skipped: files of a folder that were not read, each with the reason.
+        splits: whether what separates stories was met anywhere.
     """
 
     split: str = ""
     text_key: str = ""
     found: dict[str, None] = field(default_factory=dict)
     skipped: dict[str, None] = field(default_factory=dict)
+    splits: bool = False
 
     @property
     def separator(self) -> str:
@@ -31,4 +33,12 @@ class Layout:
 
 
 class NoTextError(TinybuddyError):
-    """A file of rows of which none is text."""
+    """A file of rows of which none is text, or several keys are.
+
+    Attributes:
+        reason: why, in a few words.
+    """
+
+    def __init__(self, message: str, reason: str = "no text") -> None:
+        super().__init__(message)
+        self.reason = reason

@@ -16,6 +16,7 @@ HEAD_CHARACTERS = 4 << 20
 PASSAGE_CHARACTERS = 2_000
 LONGEST_STORY = 1_000_000  # characters between two separators, after which a story is cut
 FEWEST_LINES = 20  # below it a list of lines is not told from a poem
+VERSE_CHARACTERS = 55  # of a line
 
 _BLANK_LINES = r"\n[^\S\n]*\n[^\S\n]*\n"  # two or more
 _BLANK_LINE = r"\n[^\S\n]*\n"
@@ -46,7 +47,7 @@ def decode(blocks: Iterable[bytes], name: str) -> Iterator[str]:
         except UnicodeDecodeError as error:
             raise TinybuddyError(
                 f"{name} is not {label} text (near byte {offset + error.start:,}): save it as "
-                "UTF-8, for example with iconv -f WINDOWS-1252 -t UTF-8."
+                "UTF-8 from your editor, or with iconv -f WINDOWS-1252 -t UTF-8."
             ) from None
         offset += len(block)
         held = "\r" if block and text.endswith("\r") else ""  # the other half may follow
@@ -83,6 +84,7 @@ def split_text(texts: Iterable[str], layout: Layout) -> Iterator[str]:
     rest = ""
     for text in chain([head], texts):
         *stories, rest = separator.split(rest + text)
+        layout.splits = layout.splits or bool(stories)
         for story in stories:
             yield from _passages(story, longest, layout)
         # A separator may be half read, so only what is surely too long is cut before it ends.
@@ -110,6 +112,8 @@ def _found(head: str) -> _Split:
         return _Split(re.compile(re.escape(SEPARATOR)), LONGEST_STORY, f"between {SEPARATOR}")
     if is_list(head):
         return _Split(re.compile(r"\n"), LONGEST_STORY, "one a line")
+    if is_verse(head):
+        return _Split(re.compile(_BLANK_LINE), LONGEST_STORY, "verse, between blank lines")
     how = "between two or more blank lines"
     return _Split(re.compile(_BLANK_LINES), PASSAGE_CHARACTERS, how)
 
@@ -127,6 +131,20 @@ def is_list(head: str) -> bool:
     short = sum(len(line.split()) <= 3 for line in full)
     ended = sum(bool(_SENTENCE_END.search(line)) for line in full)
     return short >= 0.9 * len(full) or ended >= 0.8 * len(full)
+
+
+def is_verse(head: str) -> bool:
+    """Whether a text is poems with a blank line between them, as nothing else tells them apart.
+
+    That is where there are never two blank lines, five blocks or more, of two lines or more each
+    on average, and nine lines in ten have at most 55 characters; wrapped prose has 65 to 80.
+    """
+    if re.search(_BLANK_LINES, head.strip()):
+        return False
+    blocks = re.split(_BLANK_LINE, head.strip())
+    lines = [line for block in blocks for line in block.split("\n")]
+    short = sum(len(line) <= VERSE_CHARACTERS for line in lines)
+    return len(blocks) >= 5 and len(lines) >= 2 * len(blocks) and short >= 0.9 * len(lines)
 
 
 def _passages(text: str, longest: int, layout: Layout) -> Iterator[str]:

@@ -81,7 +81,8 @@ def find_key(rows: Sequence[dict[Any, Any]], name: str, asked: str) -> str:
     if len(telling or strings) == 1:
         return str((telling or strings)[0])
     what = "several keys of text" if telling else "no key of text"
-    raise NoTextError(f"{name} has {what} (its keys: {listed}): choose one with `text_key`.")
+    message = f"{name} has {what} (its keys: {listed}): choose one with `text_key`."
+    raise NoTextError(message, f"{what}: {listed}")
 
 
 def _dialogue(messages: Any) -> str | None:

@@ -98,7 +98,10 @@ def open_shape(reference: str | Path) -> ModelConfig:
 
 
 def _nothing(reference: str | Path) -> TinybuddyError:
-    near = unknown("model", str(reference), released_names())
+    beside = expanded(reference).parent
+    folders = [p for p in beside.iterdir() if p.is_dir()] if beside.is_dir() else []
+    names = [str(p) for p in folders if (p / "config.json").is_file() or has_checkpoint(p)]
+    near = unknown("model", str(reference), [*released_names(), *names])
     return TinybuddyError(
         f"{near} Or give a folder with a config.json, or a run of tinybuddy train."
     )

@@ -28,6 +28,11 @@ def _step(checkpoint: Path) -> int:
     return int(checkpoint.name)
 
 
+def name_of(folder: Path) -> str:
+    """What people call a model directory: the run that it is a checkpoint of, or its own name."""
+    return folder.parent.parent.name if folder.parent.name == "checkpoints" else folder.name
+
+
 def checkpoint_of(run: Path, step: int) -> Path:
     """Where the model directory of a step is, if it is kept."""
     return run / "checkpoints" / f"{step:06d}"

@@ -17,6 +17,7 @@ from tinybuddy.disk import expanded
 from tinybuddy.errors import TinybuddyError, TinybuddyWarning, UsageError
 from tinybuddy.formats.loaded import LoadedModel, ModelFiles
 from tinybuddy.formats.references import open_model
+from tinybuddy.formats.runs import name_of
 from tinybuddy.generation.decoding import continue_ids
 from tinybuddy.generation.text import until
 from tinybuddy.tokenizer import Codec
@@ -60,10 +61,7 @@ class Model:
     @property
     def name(self) -> str:
         """What it was opened by: a released name, a run, or a directory."""
-        path = self.path
-        if path is None:
-            return "a model"
-        return path.parent.parent.name if path.parent.name == "checkpoints" else path.name
+        return name_of(self.path) if self.path else "a model"
 
     def __repr__(self) -> str:
         context = self.config.max_position_embeddings
@@ -156,8 +154,8 @@ class Model:
         """Yield new ids up to ``<eos>``, which is left out."""
         context, length = self.config.max_position_embeddings, len(ids)
         note = (
-            f"(past the context of {context} tokens, the story goes on from the latest "
-            f"{last_half(context)})"
+            f"(the story is longer than the {context} tokens that the model sees at a time, its "
+            f"context: it went on from the last {last_half(context)})"
         )
         noted = length > context and count > 0
         if noted:

@@ -129,7 +129,7 @@ def read_recipe(run: Path) -> Recipe:
     path = run / "recipe.toml"
     if not is_run(run):
         raise TinybuddyError(
-            f"There is no run in {run}: begin one with tinybuddy train --out {run}."
+            f"There is no run in {run}: check the spelling, or begin one with tinybuddy train."
         )
     return parse_recipe(read_text(path, MAX_RECIPE_BYTES), str(path))
 

@@ -19,7 +19,7 @@ from tinybuddy.disk import write_text
 from tinybuddy.errors import TinybuddyError, counted
 from tinybuddy.formats.hub import read_model
 from tinybuddy.formats.loaded import ModelFiles
-from tinybuddy.formats.runs import checkpoint_of, latest_checkpoint
+from tinybuddy.formats.runs import checkpoint_of, latest_checkpoint, name_of
 from tinybuddy.generation.model import Model
 from tinybuddy.progress import Hooks
 from tinybuddy.scoring import Score, score
@@ -178,7 +178,8 @@ class _Loop:
         with self._untimed():
             whole = self._score_all().bits_per_byte
             some = self._score(self._few()).bits_per_byte
-        self.hooks.on_note(f"{self.recipe.train.from_model} gets {whole:.3f} bits per byte.")
+        name = name_of(Path(self.recipe.train.from_model))
+        self.hooks.on_note(f"{name} gets {whole:.3f} bits per byte before.")
         before = {"bits_per_byte": whole, "while_training": some}
         write_metadata(self.run, read_metadata(self.run) | {"before": before})
 
@@ -203,6 +204,11 @@ class _Loop:
         """Whether as many evaluations as `patience` says have not been better than the best."""
         patience, best = self.recipe.train.patience, self._best_step()
         return 0 < patience <= len([row for row in self.rows if row["step"] > best])
+
+    def _is_still_falling(self) -> bool:
+        """Whether the last quarter of the evaluations took off 2 % of the bits."""
+        bits = [row["bits_per_byte"] for row in self.rows]
+        return len(bits) >= 8 and bits[-1] < 0.98 * bits[-1 - len(bits) // 4]
 
     def _train_step(self) -> None:
         began = time.perf_counter()
@@ -290,6 +296,11 @@ class _Loop:
             self.hooks.on_note(
                 f"It was best after step {best:,}, and that is handed over; after step "
                 f"{self.step:,}{early}, it was not better. `latest` is for tinybuddy resume."
+            )
+        elif self._is_still_falling():
+            self.hooks.on_note(
+                "It was still getting better: it may be worth more steps, with tinybuddy resume "
+                f"{shlex.quote(str(self.run))} --steps {2 * self.step}."
             )
         found = self._score_all(best)
         self.hooks.on_progress("counting the words of the text", 0, 0)

@@ -157,8 +157,9 @@ def plan(recipe: str | Path | Recipe, settings: Mapping[str, Any]) -> Recipe:
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()}
-    if "steps" in settings:
+    if isinstance(steps := settings.get("steps"), int):
         settings.setdefault("epochs", 0.0)
+        settings.setdefault("eval_every", min(recipe.train.eval_every, max(1, steps // 20)))
     if isinstance(settings.get("from_model"), str):
         settings["from_model"] = str(expanded(settings["from_model"]))
     if source := settings.get("from_model", recipe.train.from_model):

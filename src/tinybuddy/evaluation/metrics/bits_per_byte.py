@@ -25,7 +25,7 @@ def measure_bits_per_byte(
     unlimited one of order 5.
     """
     if rivals is None:
-        lacks = "the training and validation stories: give them by `data`"
+        lacks = "the training and validation stories: give them as data"
         return Metric("bits_per_byte", [], lacks)
     began = time.monotonic()
     with evaluated.named():

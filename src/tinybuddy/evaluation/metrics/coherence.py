@@ -37,7 +37,7 @@ def measure_coherence(
 ) -> Metric:
     """Share of pairs preferred, and how often the judge prefers stories to shuffled ones."""
     if not judge:
-        return Metric("coherence", [], lacks="human stories: give them by `data`")
+        return Metric("coherence", [], lacks="human stories: give them as data")
     values, details, lacks = [], {}, ""
     asked = coherence_pairs(validation)
     if evaluated and asked:

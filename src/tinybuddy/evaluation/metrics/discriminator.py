@@ -26,7 +26,7 @@ def measure_discriminator(stories: Sequence[Story], human: Sequence[Story]) -> M
     """
     count = min(len(stories), len(human))
     if count < FOLDS:
-        return Metric("tell_apart", [], lacks="human stories: give them by `data`")
+        return Metric("tell_apart", [], lacks="human stories: give them as data")
     # Alternating, so that a fold has as many of both.
     texts = [t.text for two in zip(stories[:count], human[:count], strict=True) for t in two]
     labels = np.resize([1.0, -1.0], len(texts))

@@ -46,7 +46,7 @@ def measure_grammar(
         details = {name: float(mean) for name, mean in zip(paradigms, means, strict=True)}
     if judge:
         values.append(MetricValue("grammar.word_order", _word_order(stories, judge), human))
-    lacks = "" if judge else "human stories for its judge: give them by `data`"
+    lacks = "" if judge else "human stories for its judge: give them as data"
     return Metric("grammar", values, lacks, details)
 
 

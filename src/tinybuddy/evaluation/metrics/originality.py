@@ -19,7 +19,7 @@ def measure_originality(
     be pieced together from several places, so the value is an upper bound, for people as well.
     """
     if statistics is None:
-        return Metric("originality", [], lacks="facts of its training text: give it by `data`")
+        return Metric("originality", [], lacks="facts of its training text: give it as data")
     new, total, longest = [], [], []
     for story in stories:
         known = statistics.has_grams(words(story.text))
