@@ -28,6 +28,7 @@ from tinybuddy.evaluation.report.wording import (
     MARKS,
     bound_of,
     interval_of,
+    paradigm_name,
     verdict_of,
     written,
 )
@@ -81,7 +82,7 @@ def scorecard(card: Scorecard) -> list[str]:
         value = written(name, measured.value)
         lines.append(f"{LABELS[name]}: {value} ({interval_of(measured)}){bound}")
     paradigms = sorted(card.metrics["grammar"].details.items(), key=lambda item: item[1])
-    weakest = ", ".join(f"{name.replace('_', '/')} {share:.0%}" for name, share in paradigms[:4])
+    weakest = ", ".join(f"{paradigm_name(name)} {share:.0%}" for name, share in paradigms[:4])
     lines.append(f"its weakest of 12 paradigms, where guessing gets 50%: {weakest}")
     return lines + [f"WARNING: {warning}" for warning in card.warnings]
 

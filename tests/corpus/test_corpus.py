@@ -94,7 +94,7 @@ def test_too_few_stories(tmp_path: Path, text: str, says: str):
 def test_a_separator_that_is_not_there_is_said(tmp_path: Path):
     path = tmp_path / "a.txt"
     path.write_text("One.\n\nTwo.\n\nThree.", "utf-8")
-    with pytest.raises(UsageError, match="'blnk' does not occur in .*did you mean `split` blank"):
+    with pytest.raises(UsageError, match=r"'blnk' does not occur in .*did you mean `split` blank"):
         survey(open_corpus(str(path), split="blnk"))
     assert survey(open_corpus(str(path), split="blank"))[1].stories == 2
 

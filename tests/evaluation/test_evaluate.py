@@ -145,7 +145,8 @@ def test_overlap_is_said_loudly(small_run: Run, tmp_path: Path, stories: list[st
         text = "\n<|endoftext|>\n".join(generate_tale(n).text for n in part)
         (tmp_path / f"{split}.txt").write_text(text, encoding="utf-8")
     found = tinybuddy.evaluate(small_run.path, data=tmp_path)
-    (warning,) = found.scorecards[0].warnings
+    warning, judge, *_ = found.scorecards[0].warnings
+    assert "The judge learned 60 stories alone" in judge
     assert "of the 60 validation stories stand in the training text" in warning
     console = Console(width=200, file=io.StringIO())
     for part in tables(found):

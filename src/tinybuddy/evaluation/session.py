@@ -16,7 +16,8 @@ import numpy as np
 
 from tinybuddy.corpus.kept import is_read_once, keep
 from tinybuddy.corpus.statistics import TextStatistics, read_statistics
-from tinybuddy.errors import TinybuddyError, UsageError
+from tinybuddy.disk import exists
+from tinybuddy.errors import TinybuddyError, UsageError, counted
 from tinybuddy.evaluation.adapters import open_evaluated
 from tinybuddy.evaluation.bootstrap import Share
 from tinybuddy.evaluation.comparison import Difference, compare
@@ -42,6 +43,8 @@ from tinybuddy.training.metadata import (
     training_of,
 )
 from tinybuddy.training.provenance import provenance
+
+FEW_TRAINING = 1_000  # stories; the judge of 3 stories failed a model that passes with 5,000
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +211,9 @@ def _command(
 ) -> str:
     """How to do it again, without places that tell of a disk's owner."""
     words = ["tinybuddy", "evaluate", *(short_source(model.name) for model in models)]
-    words += [] if data is None else ["--data", short_source(str(data))]
+    if data is not None:
+        known = isinstance(data, str | Path) and not exists(data)
+        words += ["--data", str(data) if known else f"path/to/{short_source(str(data))}"]
     words += [] if stories is None else ["--stories", str(stories)]
     return shlex.join([*words, *(["--controls"] if controls else [])])
 
@@ -252,10 +257,15 @@ def _measure(
             f"{'stands' if len(seen) == 1 else 'stand'} in the "
             "training text of this model: its bits per byte and its coherence are too good."
         )
+    if 0 < len(evidence.train) < FEW_TRAINING:
+        card.warnings.append(
+            f"The judge learned {counted(len(evidence.train), 'story', 'stories')} alone: what it "
+            "says of the order of words and sentences is rough, and may be too hard."
+        )
     if evidence.train and _trained_on(evaluated) > len(evidence.train):
         card.warnings.append(
             f"The n-gram model that it must beat learned {len(evidence.train):,} stories, this "
-            f"model {_trained_on(evaluated):,}: give as many, or the bound is too easy."
+            f"model {_trained_on(evaluated):,}: give as many, or the bound may be too easy."
         )
     return card
 

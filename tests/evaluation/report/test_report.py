@@ -20,7 +20,7 @@ from tinybuddy.evaluation.report import comparisons as report
 from tinybuddy.evaluation.report.page import METRICS, NOTES, SOURCES, write_report
 from tinybuddy.evaluation.report.pictures import AXES
 from tinybuddy.evaluation.report.published import Record, records
-from tinybuddy.evaluation.report.wording import LABELS
+from tinybuddy.evaluation.report.wording import LABELS, paradigm_name
 from tinybuddy.evaluation.rivals.controls import CAUGHT_BY
 from tinybuddy.evaluation.session import Evaluation, evaluate
 from tinybuddy.evaluation.stories import Story
@@ -93,7 +93,7 @@ def test_page_says_everything_and_loads_nothing(evaluation: Evaluation, tmp_path
     assert all(label in found.text for label in LABELS.values())
     assert all(name in found.text for name in ("human", *CAUGHT_BY))
     assert all(
-        paradigm.replace("_", " ") in found.text for paradigm in card.metrics["grammar"].details
+        paradigm_name(paradigm) in found.text for paradigm in card.metrics["grammar"].details
     )
     assert evaluation.evidence.sha256[:12] in found.text
     assert ("html", {"lang": "en"}) in found.tags
@@ -114,6 +114,18 @@ def test_every_style_is_used_and_every_class_has_a_style(evaluation: Evaluation,
     used = {name for _, a in found.tags for name in (a.get("class") or "").split()}
     assert used <= styled
     assert styled - used <= {"differences", "lacks", "records", "warning"}  # nothing such here
+
+
+def test_the_letters_of_controls_are_those_of_the_legend(evaluation: Evaluation, tmp_path: Path):
+    page, _ = _drawn(evaluation, tmp_path)
+    controls = [name for name in evaluation.beside if name != "human"]
+    legend = dict(re.findall(r"<li><b>([a-z])</b> ([^<]+)</li>", page))
+    assert [*legend.values()] == controls
+    strips = page.split('<svg class="strip"')[1:]
+    for strip in (part.split('<p class="value')[0] for part in strips):
+        ticks = {name for name in controls if f"<title>{name}: " in strip}
+        letters = "".join(re.findall(r'y="70"[^>]*>([a-z]+)<', strip))
+        assert {legend[letter] for letter in letters} == ticks
 
 
 def test_every_figure_is_drawn_with_its_verdict_in_words(evaluation: Evaluation, tmp_path: Path):

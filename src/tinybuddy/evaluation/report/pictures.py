@@ -69,6 +69,7 @@ def strip(
     human: float | None,
     plain: float | None,
     controls: Mapping[str, float],
+    letters: Mapping[str, str],
 ) -> str:
     """Draw a value on its scale.
 
@@ -78,6 +79,7 @@ def strip(
         human: what human stories get.
         plain: what the model gets where it is sampled plainly.
         controls: what each control gets.
+        letters: that stand for them.
     """
     name, passed = measured.name, measured.passed
     low, high = measured.share.interval()
@@ -87,7 +89,7 @@ def strip(
         _writing(_EDGE, _SCALE, written(name, axis[0])),
         _writing(100 - _EDGE, _SCALE, written(name, axis[1])),
         *(_bound(measured, _place(axis, measured.limit)) if measured.limit is not None else ()),
-        *_controls(name, axis, controls),
+        *_controls(name, axis, controls, letters),
     ]
     if human is not None:
         said = f"human stories: {written(name, human)}"
@@ -138,9 +140,18 @@ def _bound(measured: MetricValue, at: float) -> Iterator[str]:
     yield _writing(at, 11, bound_of(measured))
 
 
-def _controls(name: str, axis: tuple[float, float], controls: Mapping[str, float]) -> Iterator[str]:
+def letters_of(controls: Iterable[str]) -> dict[str, str]:
+    """A letter for each control, the same on all of the page."""
+    return dict(zip(controls, ascii_lowercase, strict=False))
+
+
+def _controls(
+    name: str,
+    axis: tuple[float, float],
+    controls: Mapping[str, float],
+    letters: Mapping[str, str],
+) -> Iterator[str]:
     """A tick for each control, an arrow head for those off the scale, with their letters."""
-    letters = dict(zip(controls, ascii_lowercase, strict=False))
     near: list[tuple[float, str]] = []
     for who, value in sorted(controls.items(), key=lambda item: _place(axis, item[1])):
         if not math.isfinite(value):
@@ -173,8 +184,7 @@ def legend(with_plain: bool, controls: Sequence[str]) -> str:
         for look, shape, meaning in signs
     )
     names = "".join(
-        f"<li><b>{letter}</b> {clean(who)}</li>"
-        for who, letter in zip(controls, ascii_lowercase, strict=False)
+        f"<li><b>{letter}</b> {clean(who)}</li>" for who, letter in letters_of(controls).items()
     )
     return (
         f'<ul class="legend">{items}<li><b>Further right is better →</b></li></ul>'

@@ -9,12 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from tinybuddy.evaluation.comparison import Difference
+from tinybuddy.evaluation.metrics.metric import MetricValue
 from tinybuddy.evaluation.report.wording import (
     LABELS,
     MARKS,
     VERDICTS,
     bound_of,
     interval_of,
+    paradigm_name,
     reasons_of,
     span,
     uncompared_of,
@@ -79,12 +81,20 @@ def _scorecard(card: Scorecard) -> Table:
                 LABELS[name],
                 written(name, measured.value),
                 interval_of(measured),
-                written(name, sampled.value if sampled else None),
+                _plain(sampled),
                 written(name, measured.human),
                 bound_of(measured),
                 Text(MARKS[measured.passed], style=STYLES[measured.passed]),
             )
     return table
+
+
+def _plain(sampled: MetricValue | None) -> Text:
+    """A value of plain sampling, marked where it would not pass."""
+    if sampled is None:
+        return Text("-")
+    mark = " ✗" if sampled.passed is False else ""
+    return Text(written(sampled.name, sampled.value) + mark, style="dim red" if mark else "dim")
 
 
 def _beside(card: Scorecard) -> Iterator[Text]:
@@ -98,7 +108,7 @@ def _beside(card: Scorecard) -> Iterator[Text]:
         )
     for name in ("grammar", "coherence"):
         if parts := card.metrics[name].details:
-            texts = ", ".join(f"{part.replace('_', ' ')} {v:.0%}" for part, v in parts.items())
+            texts = ", ".join(f"{paradigm_name(part)} {v:.0%}" for part, v in parts.items())
             yield Text(f"{name}: {texts}", style="dim")
     for metric in card.metrics.values():
         if metric.lacks:

@@ -28,6 +28,14 @@ LABELS = {  # at most 25 characters, so that the table fits 80 columns
 }
 
 
+_ALTERNATIVES = {"was_were", "has_have", "a_an", "this_these", "one_many", "he_she"}
+
+
+def paradigm_name(name: str) -> str:
+    """How people call a paradigm, such as this/these or word order."""
+    return name.replace("_", "/" if name in _ALTERNATIVES else " ")
+
+
 def written(name: str, value: float | None) -> str:
     """A value in the unit of its value; a dash for none."""
     if value is None or math.isnan(value):
@@ -79,7 +87,9 @@ def reasons_of(card: Scorecard) -> list[str]:
             for f in failed
         ]
     lacks = [
-        f"{metric.name} needs {metric.lacks}" for metric in card.metrics.values() if metric.lacks
+        f"{metric.name} needs {metric.lacks}"
+        for metric in card.metrics.values()
+        if metric.lacks and metric.name != "tell_apart"  # which is not judged
     ]
     return lacks + uncompared_of(card)
 
