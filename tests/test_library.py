@@ -152,7 +152,7 @@ def test_a_list_of_texts_or_of_paths_is_data(tmp_path: Path):
         data=[tmp_path / "0.txt", tmp_path / "1.txt"], out=tmp_path / "paths", **settings
     )
     assert texts.result["bits_per_byte"] == paths.result["bits_per_byte"]
-    assert texts.result["data"] == "standard input"
+    assert texts.result["data"] == "the given text"
     with pytest.raises(UsageError, match="number 2 of the list is none"):
         tinybuddy.train(data=["a", 3], out=tmp_path / "none", **settings)
 

@@ -193,7 +193,7 @@ def _evidence(
             return gather(str(data), limit, on_progress), []
         with tempfile.TemporaryDirectory() as folder:
             found = gather(str(keep(data, Path(folder))), limit, on_progress)
-        return replace(found, source="standard input"), []
+        return replace(found, source="the given text"), []
     known = run_data(first.path) if first.path else None
     if known is None:
         return stored_evidence(), []

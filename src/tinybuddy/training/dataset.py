@@ -137,7 +137,7 @@ def _read(recipe: Recipe, kept: Path | None, hooks: Hooks) -> tuple[str, Corpus,
             text_key=config.text_key,
         )
         if data == INPUT:
-            corpus = replace(corpus, source="standard input")
+            corpus = replace(corpus, source="the given text")
         found = survey(corpus, lambda done: hooks.on_progress("reading the stories", done, 0))
         return data, *found
 
