@@ -217,3 +217,16 @@ def test_a_cache_that_cannot_be_written_is_done_without(
         folder = cache_folder()
     (folder / "x").touch()
     assert cache_folder() == folder, "said once"
+
+
+def test_every_place_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert MODEL.save("~/model") == tmp_path / "model"
+    assert tinybuddy.info("~/model")["parameters"] == 83_856
+    assert tinybuddy.info("~/model/config.json")["parameters"] == 83_856
+    facts = tinybuddy.describe_corpus("tales", 30, out="~/tales.txt")
+    assert facts["written"] == "~/tales.txt"
+    assert open_evaluated("~/model").parameters == 83_856
+    exported = tinybuddy.export("hub", "~/model", "~/exported")
+    assert exported == tmp_path / "exported"
+    assert not (Path.cwd() / "~").exists()

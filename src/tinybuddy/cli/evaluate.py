@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tinybuddy.cli.common import add_backend, print_json
+from tinybuddy.cli.common import add_backend, add_layout, print_json
 from tinybuddy.defaults import DEFAULT_MODEL
 from tinybuddy.errors import UsageError
 
@@ -37,6 +37,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
         metavar="N",
         help="training stories; 0 for all; default: those that the first model was trained on",
     )
+    add_layout(verb)
     verb.add_argument(
         "--controls", action="store_true", help="measure sources that must fail, too (needs --data)"
     )
@@ -68,6 +69,8 @@ def run(options: argparse.Namespace) -> None:
             *options.models,
             data=options.data,
             stories=options.stories,
+            split=options.split or "",
+            text_key=options.text_key or "",
             with_controls=options.controls or bool(options.report and options.data),
             blimp=options.blimp,
             threads=options.threads,

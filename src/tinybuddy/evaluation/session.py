@@ -16,7 +16,7 @@ import numpy as np
 
 from tinybuddy.corpus.kept import is_read_once, keep
 from tinybuddy.corpus.statistics import TextStatistics, read_statistics
-from tinybuddy.disk import exists
+from tinybuddy.disk import exists, expanded
 from tinybuddy.errors import TinybuddyError, UsageError, counted
 from tinybuddy.evaluation.adapters import open_evaluated
 from tinybuddy.evaluation.bootstrap import Share
@@ -110,6 +110,8 @@ def evaluate(
     *models: str | Path | Model,
     data: str | Path | None = None,
     stories: int | None = None,
+    split: str = "",
+    text_key: str = "",
     with_controls: bool = False,
     blimp: str | Path | None = None,
     threads: int = 1,
@@ -126,6 +128,8 @@ def evaluate(
             are not run, and the verdict can only be no or open.
         stories: training stories of ``data`` at most; by default as many as the first model was
             trained on, where that is known, otherwise all.
+        split: see `tinybuddy.corpus.open_corpus`.
+        text_key: likewise.
         with_controls: measure human stories and the controls, too.
         blimp: a folder with the ``.jsonl`` files of BLiMP, to be scored, too.
         threads: of the processor.
@@ -142,7 +146,7 @@ def evaluate(
         raise UsageError(f"`stories` must be 0, for all, or more, not {stories}.")
     if threads < 1:
         raise UsageError(f"`threads` must be 1 or more, not {threads}.")
-    if blimp is not None and not Path(blimp).is_dir():
+    if blimp is not None and not expanded(blimp).is_dir():
         raise TinybuddyError(f"There is no folder {blimp}: give the data folder of BLiMP.")
     began = time.monotonic()
     evaluated_models = _named_apart([open_evaluated(model, threads, backend) for model in models])
@@ -152,7 +156,7 @@ def evaluate(
         lambda what, part: on_progress(what, int(999 * part), 999), weights
     )
     limit = _asked_for(evaluated_models[0]) if stories is None else stories
-    evidence, notes = _evidence(data, evaluated_models[0], limit, reading)
+    evidence, notes = _evidence(data, evaluated_models[0], limit, reading, (split, text_key))
     if with_controls and not evidence.train:
         raise UsageError("The controls are made of human stories: give them by `data`.")
     pairs: dict[str, dict[str, Share]] = {}
@@ -163,7 +167,7 @@ def evaluate(
         standard = _standard(evaluated, evidence)
         if blimp is not None:
             counting(f"{evaluated.name}: BLiMP", 0.0)
-            pairs[evaluated.name] = score_blimp(evaluated, Path(blimp), standard.known)
+            pairs[evaluated.name] = score_blimp(evaluated, expanded(blimp), standard.known)
         rivals = _rivals(evaluated, evidence, counting)
         first_rivals = first_rivals or rivals
         scorecards.append(_measure(evaluated, standard, rivals, measuring))
@@ -185,14 +189,18 @@ def evaluate(
 
 
 def _evidence(
-    data: str | Path | None, first: EvaluatedModel, limit: int, on_progress: Progress
+    data: str | Path | None,
+    first: EvaluatedModel,
+    limit: int,
+    on_progress: Progress,
+    layout: tuple[str, str],
 ) -> tuple[Evidence, list[str]]:
     """Human stories: those asked for, or those of the first model's run, or stored values alone."""
     if data is not None:
         if not is_read_once(data):
-            return gather(str(data), limit, on_progress), []
+            return gather(str(data), limit, on_progress, True, *layout), []
         with tempfile.TemporaryDirectory() as folder:
-            found = gather(str(keep(data, Path(folder))), limit, on_progress)
+            found = gather(str(keep(data, Path(folder))), limit, on_progress, True, *layout)
         return replace(found, source="the given text"), []
     known = run_data(first.path) if first.path else None
     if known is None:

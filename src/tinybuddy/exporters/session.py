@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from tinybuddy.config import unknown
+from tinybuddy.disk import expanded
 from tinybuddy.errors import TinybuddyError, UsageError, require
 from tinybuddy.exporters import FORMATS
 from tinybuddy.formats.references import find_directory
@@ -36,7 +37,7 @@ def export(format: str, model: str | Path | Model, out: str | Path, *, force: bo
     if isinstance(model, Model) and model.path is None:
         raise TinybuddyError("This model lies nowhere on disk: export the run that made it.")
     source = find_directory((model.path or "") if isinstance(model, Model) else model)
-    out = Path(out)
+    out = expanded(out)
     beside = out.with_name(f".{out.name}.part")
     if out.exists() and not force:
         raise TinybuddyError(

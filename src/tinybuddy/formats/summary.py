@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from tinybuddy.config import ModelConfig, unknown
+from tinybuddy.disk import expanded
 from tinybuddy.errors import UsageError
 from tinybuddy.formats.hub import read_config
 from tinybuddy.formats.references import is_reference, open_shape, released_names
@@ -34,7 +34,7 @@ def info(subject: str) -> dict[str, Any]:
 
 
 def _shape(subject: str) -> ModelConfig:
-    path = Path(subject)
+    path = expanded(subject)
     if is_reference(subject):
         return open_shape(subject)
     if path.suffix == ".json":

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tinybuddy.config import ModelConfig, Recipe, SampleConfig, TrainConfig, unknown
-from tinybuddy.disk import read_text
+from tinybuddy.disk import expanded, read_text
 from tinybuddy.errors import UsageError
 
 MAX_RECIPE_BYTES = 1_000_000
@@ -26,7 +26,7 @@ def load_recipe(name: str | Path) -> Recipe:
         UsageError: for an unknown name or key, an impossible value, or broken TOML.
         TinybuddyError: if the file cannot be read.
     """
-    path = Path(name)
+    path = expanded(name)
     if str(name) in recipe_names():
         text = read_text(RECIPES / f"{name}.toml", MAX_RECIPE_BYTES)
     elif path.suffix == ".toml" or path.is_file():

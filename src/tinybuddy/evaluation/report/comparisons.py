@@ -37,7 +37,9 @@ def matrix(evaluation: Evaluation, names: Mapping[str, str]) -> str:
         rows.append(f"{row_head(who)}{verdict_cell(card.speaks_english)}{cells}")
     note = """<p>The controls are made not to speak English, each in a way of its own, and the
 outlined value is to catch it: a scorecard that lets one through measures nothing. Stories that
-come from no model have no probabilities, so the verdict on them is open at best.</p>"""
+come from no model have no probabilities, so the verdict on them is open at best. What is new is
+counted against the training stories given here; further up, the human mark stands for what is new
+compared with all that the model itself was trained on.</p>"""
     head = ["", "speaks English", *LABELS.values()]
     return section("Beside it: people, and what must fail", note, html_table("matrix", head, rows))
 

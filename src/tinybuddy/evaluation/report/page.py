@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tinybuddy.config import SampleConfig
 from tinybuddy.corpus.statistics import words
-from tinybuddy.disk import write_text
+from tinybuddy.disk import expanded, write_text
 from tinybuddy.errors import UsageError
 from tinybuddy.evaluation.metrics.bits_per_byte import PARAMETER_BYTES
 from tinybuddy.evaluation.metrics.bounds import BOUNDS, EDITION
@@ -104,7 +104,7 @@ def write_report(evaluation: Evaluation, path: str | Path) -> None:
         UsageError: if the name does not end in ``.html``.
         TinybuddyError: if it cannot be written.
     """
-    path = Path(path)
+    path = expanded(path)
     if path.suffix != ".html":
         raise UsageError(f"The report is a page: name a file that ends in .html, not {path.name}.")
     write_text(path, _page(evaluation))
