@@ -143,11 +143,15 @@ class _Loop:
         self.batches = Batches(dataset.tokens, recipe.train, self.context)
         self.losses: list[float] = []  # since the last evaluation
         self.rows: list[dict[str, Any]] = []  # of the evaluations
+        self.before: float | None = None  # what the model that is gone on from got on these stories
         self.saved, self.saved_step = time.monotonic(), self.step or None
 
     def go(self) -> Run:
         config = self.recipe.train
         self.rows = rewind_metrics(self.run, self.step)
+        match read_metadata(self.run).get("before"):
+            case {"while_training": float(bits)}:
+                self.before = bits
         if self.step:
             self.hooks.on_resume(self.step, config.steps, [row["loss"] for row in self.rows])
         self.stop.ends(self.trainer.stop)
@@ -182,6 +186,7 @@ class _Loop:
         self.hooks.on_note(f"{name} gets {whole:.3f} bits per byte before.")
         before = {"bits_per_byte": whole, "while_training": some}
         write_metadata(self.run, read_metadata(self.run) | {"before": before})
+        self.before = some
 
     def _few(self) -> list[str]:
         """Validation stories that are scored while training."""
@@ -190,9 +195,8 @@ class _Loop:
     def _best_step(self) -> int:
         """The step whose evaluation is best so far; that of the model gone on from counts."""
         scores = [(row["bits_per_byte"], row["step"]) for row in self.rows]
-        match read_metadata(self.run).get("before"):
-            case {"while_training": float(bits)}:
-                scores.append((bits, 0))
+        if self.before is not None:
+            scores.append((self.before, 0))
         return min(scores, default=(0.0, self.step))[1]
 
     def _mark_best(self) -> None:
@@ -202,8 +206,11 @@ class _Loop:
 
     def _is_worsening(self) -> bool:
         """Whether as many evaluations as `patience` says have not been better than the best."""
-        patience, best = self.recipe.train.patience, self._best_step()
-        return 0 < patience <= len([row for row in self.rows if row["step"] > best])
+        patience = self.recipe.train.patience
+        if not patience:
+            return False
+        best = self._best_step()
+        return patience <= len([row for row in self.rows if row["step"] > best])
 
     def _is_still_falling(self) -> bool:
         """Whether the last quarter of the evaluations took off 2 % of the bits."""
