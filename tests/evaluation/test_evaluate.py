@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 import tinybuddy
-from tests.conftest import Cli
+from tests.conftest import SMALL, Cli
 from tinybuddy.cli import main
 from tinybuddy.config import SampleConfig
 from tinybuddy.corpus.tales import generate_tale
@@ -27,6 +27,7 @@ from tinybuddy.evaluation.scorecard import Standard, score_text
 from tinybuddy.formats.hub import read_model, write_model
 from tinybuddy.formats.loaded import ModelFiles
 from tinybuddy.formats.references import find_directory
+from tinybuddy.progress import Hooks
 from tinybuddy.training.run import Run
 
 NAME = "tinybuddy-80k-card"
@@ -271,3 +272,25 @@ def test_a_source_that_says_next_to_nothing_does_not_pass(standard: Standard):
     assert card.is_silent
     assert card.speaks_english is False
     assert not score_text("human", human, standard).is_silent
+
+
+def test_a_run_is_measured_on_its_own_stories(tmp_path: Path):
+    """And says so, unless they are too few or have changed."""
+    stories = [generate_tale(n).text for n in range(500)]
+    text = tmp_path / "stories.txt"
+    text.write_text("\n<|endoftext|>\n".join(stories), "utf-8")
+    run = tinybuddy.train(data=text, out=tmp_path / "run", hooks=Hooks(), **SMALL)
+    own = tinybuddy.evaluate(run.path)
+    assert own.notes == [f"Measured on its own data, {text}."]
+    assert own.evidence.sha256 == json.loads((run.path / "run.json").read_text())["data"]["sha256"]
+    assert "bits_per_byte" in own.scorecards[0].metrics
+    assert own.command == "tinybuddy evaluate run" or own.command.endswith("/run")
+    given = tinybuddy.evaluate(run.path, data=stories)
+    assert given.evidence.sha256 == own.evidence.sha256
+    assert given.command.endswith("--data -")
+    text.write_text("\n<|endoftext|>\n".join(stories[1:]), "utf-8")
+    changed = tinybuddy.evaluate(run.path)
+    assert changed.notes == [f"{text} has changed since it was trained on."]
+    assert not changed.evidence.train
+    text.unlink()
+    assert tinybuddy.evaluate(run.path).notes == []

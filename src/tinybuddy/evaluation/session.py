@@ -6,7 +6,7 @@ import math
 import shlex
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tinybuddy.corpus.kept import is_read_once, keep
+from tinybuddy.corpus.kept import INPUT, is_read_once, keep
 from tinybuddy.corpus.statistics import TextStatistics, read_statistics
 from tinybuddy.disk import exists, expanded
 from tinybuddy.errors import TinybuddyError, UsageError, counted
@@ -108,7 +108,7 @@ class Evaluation:
 
 def evaluate(
     *models: str | Path | Model,
-    data: str | Path | None = None,
+    data: str | Path | Sequence[str] | None = None,
     stories: int | None = None,
     split: str = "",
     text_key: str = "",
@@ -123,9 +123,9 @@ def evaluate(
     Args:
         models: directories, runs, released names, ``.bin`` files of llama2.c, directories of
             `transformers`, or loaded models; the first is compared with the others.
-        data: human stories, as `tinybuddy.train` takes them; by default those of the first model's
-            run, if it is a run and they are still there. Without any, the metrics that need them
-            are not run, and the verdict can only be no or open.
+        data: human stories, as `tinybuddy.train` takes them, or a list of texts; by default those
+            of the first model's run, if it is a run and they are still there. Without any, the
+            metrics that need them are not run, and the verdict can only be no or open.
         stories: training stories of ``data`` at most; by default as many as the first model was
             trained on, where that is known, otherwise all.
         split: see `tinybuddy.corpus.open_corpus`.
@@ -189,7 +189,7 @@ def evaluate(
 
 
 def _evidence(
-    data: str | Path | None,
+    data: str | Path | Sequence[str] | None,
     first: EvaluatedModel,
     limit: int,
     on_progress: Progress,
@@ -209,21 +209,29 @@ def _evidence(
         found = gather(known.data, limit, on_progress, known.clean, known.split, known.text_key)
     except TinybuddyError as error:
         return stored_evidence(), [f"Its own stories cannot serve: {error}"]
-    if found.sha256 != known.sha256:
+    if found.sha256 != known.sha256 and limit == _asked_for(first):
         return stored_evidence(), [f"{known.data} has changed since it was trained on."]
     return found, [f"Measured on its own data, {known.data}."]
 
 
 def _command(
-    models: list[EvaluatedModel], data: str | Path | None, stories: int | None, controls: bool
+    models: list[EvaluatedModel],
+    data: str | Path | Sequence[str] | None,
+    stories: int | None,
+    controls: bool,
 ) -> str:
     """How to do it again, without places that tell of a disk's owner."""
     words = ["tinybuddy", "evaluate", *(short_source(model.name) for model in models)]
     if data is not None:
-        known = isinstance(data, str | Path) and not exists(data)
-        words += ["--data", str(data) if known else f"path/to/{short_source(str(data))}"]
+        words += ["--data", _place(data)]
     words += [] if stories is None else ["--stories", str(stories)]
     return shlex.join([*words, *(["--controls"] if controls else [])])
+
+
+def _place(data: str | Path | Sequence[str]) -> str:
+    if is_read_once(data):
+        return INPUT
+    return f"path/to/{short_source(str(data))}" if exists(str(data)) else str(data)
 
 
 def _named_apart(evaluated_models: list[EvaluatedModel]) -> list[EvaluatedModel]:
