@@ -208,6 +208,12 @@ def test_names_of_files_say_what_they_are_for(tmp_path: Path):
     ]
 
 
+@pytest.mark.parametrize("name", ["test.txt", "README.md", "validation.txt"])
+def test_what_is_alone_is_read_whatever_it_is_called(tmp_path: Path, name: str):
+    path = _write(tmp_path / name, STORIES)
+    assert find_splits(tmp_path) == {"all": [path]}
+
+
 @pytest.mark.parametrize("name", ["trains.txt", "testament.txt", "valid8.txt", "devil.md"])
 def test_a_word_within_a_word_says_nothing(name: str):
     assert role_of(name) in ("", "validation")[: 1 + name.startswith("valid8")]

@@ -138,8 +138,11 @@ def _splits_of(folder: Path, layout: Layout) -> dict[str, list[Path]]:
         if not is_readable(file.name):
             what = DOCUMENTS.get(kind_of(file.name), "of a kind that is not read")
             layout.skipped[f"{file.name} ({what})"] = None
-    chosen, others = choose([file.name for file in files if is_readable(file.name)])
-    if chosen["train"]:
+    readable = [file.name for file in files if is_readable(file.name)]
+    chosen, others = choose(readable)
+    if not chosen["train"]:  # one that is called test.txt, for one, and nothing beside it
+        chosen, others = {"train": readable, "validation": []}, []
+    if readable:
         for name in others:
             layout.skipped[f"{name} ({role_of(name) or 'beside files that say train'})"] = None
         splits = {split: [folder / name for name in names] for split, names in chosen.items()}
