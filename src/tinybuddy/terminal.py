@@ -136,7 +136,7 @@ class LiveProgress(Hooks):
                 Text.assemble(
                     ("loss ", "dim"),
                     f"{self._losses[-1]:.3f}   ",
-                    ("bits per byte of some stories ", "dim"),
+                    ("bits per byte ", "dim"),
                     (bits, "bold"),
                     ("   tokens/s ", "dim"),
                     f"{self._tokens_per_second:,.0f}   ",
