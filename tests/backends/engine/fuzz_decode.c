@@ -60,7 +60,9 @@ static double setting(double usual) {
 static int32_t any(int32_t near) {
     static const int32_t odd[] = {0, -1, 1, 2147483647, -2147483647 - 1, 65535, 1 << 30};
     if (one_in(3)) return odd[below(7)];
-    return one_in(2) ? near + below(9) - 4 : (int32_t)tb_random_next(&dice);
+    const uint32_t other =
+        one_in(2) ? (uint32_t)near + (uint32_t)below(9) - 4 : tb_random_next(&dice);
+    return (int32_t)other;
 }
 
 static int32_t size_of(int32_t usual) {
