@@ -138,7 +138,7 @@ def _is_as_never_killed(killed: Path, whole: Run) -> None:
 @pytest.mark.parametrize("kills", [20, pytest.param(400, marks=pytest.mark.slow)])
 def test_kills_at_random_moments_change_nothing(story_file: Path, tmp_path: Path, kills: int):
     """SIGKILL again and again, from the first moments on; the same bytes at the end."""
-    settings = SMALL | {"steps": 4 * kills, "eval_every": 2}
+    settings = SMALL | {"steps": 4 * kills, "eval_every": 2, "patience": 0}
     whole = train(data=story_file, out=tmp_path / "whole", hooks=Hooks(), **settings)
     killed, draw = tmp_path / "killed", random.Random(kills)
     # Some 70,000 calls come before the first step; two steps, an evaluation and a checkpoint are
