@@ -29,20 +29,17 @@ def open_evaluated(
     if isinstance(model, Model):
         return _own(model, str(model.path or "model"))
     kind, path = find(model)
-    if kind is Kind.TRANSFORMERS:
-        from tinybuddy.evaluation.adapters.transformers import open_transformers
+    if kind is not Kind.TRANSFORMERS:
+        try:
+            return _own(load(model, threads, backend), str(model))
+        except TinybuddyError:
+            # Ours once, but saved again by transformers in a way that only it opens, such as with
+            # a further token.
+            if kind is not Kind.HUB or not find_spec("transformers") or not is_saved_again(path):
+                raise
+    from tinybuddy.evaluation.adapters.transformers import open_transformers
 
-        return open_transformers(path)
-    try:
-        return _own(load(model, threads, backend), str(model))
-    except TinybuddyError:
-        # Ours once, but saved again by transformers in a way that only it opens, such as with a
-        # further token.
-        if kind is not Kind.HUB or not find_spec("transformers") or not is_saved_again(path):
-            raise
-        from tinybuddy.evaluation.adapters.transformers import open_transformers
-
-        return open_transformers(path)
+    return open_transformers(path)
 
 
 def _own(model: Model, name: str) -> EvaluatedModel:
