@@ -20,8 +20,9 @@ from tinybuddy.errors import TinybuddyError
 from tinybuddy.progress import Hooks
 from tinybuddy.training.checkpoint import read_recipe
 from tinybuddy.training.dataset import Dataset, prepare
-from tinybuddy.training.loop import Stop, fit
+from tinybuddy.training.loop import fit
 from tinybuddy.training.session import resume, train
+from tinybuddy.training.stop import Stop
 
 
 @pytest.fixture(scope="module")

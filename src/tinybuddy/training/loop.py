@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,28 +41,10 @@ from tinybuddy.training.checkpoint import (
 from tinybuddy.training.dataset import Dataset, settled
 from tinybuddy.training.provenance import provenance
 from tinybuddy.training.run import Run, places
+from tinybuddy.training.stop import Stop
 
 SAVE_SECONDS = 60.0  # between checkpoints at most, however far apart the evaluations are
 SAMPLE_TOKENS = 80
-
-
-class Stop:
-    """Ends a `fit` soon, once it is called; another thread or a signal handler may call it."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._end_step: Callable[[], None] = lambda: None
-
-    def __call__(self) -> None:
-        """End it."""
-        self.asked = True
-        self._end_step()
-
-    def ends(self, end_step: Callable[[], None]) -> None:
-        """Call ``end_step`` too, which ends a long step midway."""
-        self._end_step = end_step
-        if self.asked:
-            end_step()
 
 
 def fit(
@@ -163,12 +145,14 @@ class _Loop:
             elif not self.rows or self.rows[-1]["step"] < self.step:
                 self._evaluate_again()
             self._mark_best()
-            while self.step < config.steps and not self._is_worsening():
+            worsening = self._is_worsening()
+            while self.step < config.steps and not worsening:
                 self._train_step()
                 if self.step % config.eval_every == 0 or self.step == config.steps:
                     self._evaluate()
                     self._save()
                     self._mark_best()
+                    worsening = self._is_worsening()
                 elif time.monotonic() - self.saved > SAVE_SECONDS:
                     self._save()
                 if self.stop.asked and self.step < config.steps:

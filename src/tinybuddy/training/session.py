@@ -39,8 +39,9 @@ from tinybuddy.training.checkpoint import (
     write_recipe,
 )
 from tinybuddy.training.dataset import prepare, settled
-from tinybuddy.training.loop import Stop, fit
+from tinybuddy.training.loop import fit
 from tinybuddy.training.run import Run, places
+from tinybuddy.training.stop import Stop
 
 
 def train(
