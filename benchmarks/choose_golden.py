@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import tinybuddy
 from tinybuddy.config import SampleConfig
 from tinybuddy.sampling import PCG32, sample
-from tinybuddy.tokenizer import BOS, EOS
+from tinybuddy.tokenizer.layout import BOS, EOS
 
 PROMPTS = (
     "Once upon a time",

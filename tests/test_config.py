@@ -54,7 +54,7 @@ def test_breakdown_is_the_sum_of_the_weights(config: ModelConfig):
         ({"hidden_size": 50}, "use a hidden_size of 48 or 56"),
         ({"hidden_size": 52}, "odd size 13"),
         ({"num_key_value_heads": 3}, "use one of 1, 2, 4"),
-        ({"vocab_size": 100}, "tokenizer = 'characters'"),
+        ({"vocab_size": 100}, "alphabet = 'seen'"),
         ({"vocab_size": 70_000}, "vocab_size must lie between 4 and 65,535"),
         ({"hidden_sise": 48}, "did you mean 'hidden_size'?"),
         ({"zzz": 1}, "known are"),
@@ -94,6 +94,16 @@ def test_rate_warms_up_and_falls_to_zero():
     assert config.rate(49) == config.rate(50) == 1.0
     assert config.rate(525) == pytest.approx(0.5)
     assert config.rate(999) < 1e-5
+    rates = [config.rate(step) for step in range(50, 1000)]
+    assert rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize(("schedule", "middle"), [("quadratic", 0.25), ("sqrt", 1 - 0.5**0.5)])
+def test_the_other_schedules_fall_to_nothing(schedule: str, middle: float):
+    config = TrainConfig(steps=1000, warmup_steps=50, schedule=schedule, learning_rate=1.0)
+    assert config.rate(50) == 1.0
+    assert config.rate(525) == pytest.approx(middle)
+    assert 0 < config.rate(999) < 2e-3
     rates = [config.rate(step) for step in range(50, 1000)]
     assert rates == sorted(rates, reverse=True)
 

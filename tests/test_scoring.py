@@ -14,7 +14,8 @@ from tinybuddy.errors import TinybuddyError
 from tinybuddy.formats.hub import read_model
 from tinybuddy.generation.model import Model
 from tinybuddy.scoring import BATCH_TOKENS, LOST_BYTE_BITS, batched, score, windows
-from tinybuddy.tokenizer import encode_story, train_tokenizer
+from tinybuddy.tokenizer import encode_story
+from tinybuddy.tokenizer.training import train_tokenizer
 from tinybuddy.training.run import Run
 from tinybuddy.weights import weight_shapes
 

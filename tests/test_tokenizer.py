@@ -9,17 +9,22 @@ from hypothesis import strategies as st
 from tinybuddy.corpus.tales import generate_tale
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.tokenizer import (
-    BOS,
     CHUNK_CHARACTERS,
-    EOS,
+    Tokenizer,
     encode_story,
     parse_tokenizer,
-    train_tokenizer,
+    unknown_characters,
 )
+from tinybuddy.tokenizer.layout import BOS, EOS
+from tinybuddy.tokenizer.training import train_tokenizer
+from tinybuddy.tokenizer.unigram import train_unigram
 
 STORIES = [generate_tale(index).text for index in range(100)]
 BPE = train_tokenizer(STORIES, 512)
 CHARACTERS = train_tokenizer(STORIES, 27, "characters")
+SEEN = train_tokenizer(STORIES, 512, "bpe", "seen")
+UNIGRAM = train_tokenizer(STORIES, 512, "unigram")
+OF_SEEN = pytest.mark.parametrize("tokenizer", [CHARACTERS, SEEN, UNIGRAM], ids=lambda t: t.kind)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
@@ -94,14 +99,55 @@ def test_long_text_without_a_place_to_cut_round_trips(text: str):
     assert BPE.decode(BPE.encode(text)) == text
 
 
-@given(texts)
+@OF_SEEN
+@given(text=texts | st.text("ethna \n<>'.,ECé", max_size=60))
 @settings(max_examples=50)
-def test_characters_keep_what_they_know(text: str):
-    ids = CHARACTERS.encode(text)
-    known = {CHARACTERS.piece(id).decode() for id in range(3, 27)}
-    kept = "".join(c for c in text if c in known)
-    assert CHARACTERS.decode(ids) == kept
-    assert CHARACTERS.lost_bytes(text, ids) == len(text.encode()) - len(kept.encode())
+def test_the_characters_that_were_seen_are_kept_and_no_others(tokenizer: Tokenizer, text: str):
+    ids = tokenizer.encode(text)
+    alone = {tokenizer.piece(id).decode() for id in range(3, tokenizer.vocab_size)}
+    kept = "".join(c for c in text if c in alone)
+    assert tokenizer.decode(ids) == kept
+    assert "".join(tokenizer.decode_stream(ids)) == kept
+    assert tokenizer.lost_bytes(text, ids) == len(text.encode()) - len(kept.encode())
+    assert {*unknown_characters(tokenizer, text)} == {*text} - alone
+
+
+@OF_SEEN
+def test_all_kinds_are_saved_and_read(tokenizer: Tokenizer):
+    again = parse_tokenizer(tokenizer.to_json())
+    assert (again.kind, again.alphabet) == (tokenizer.kind, "seen")
+    assert again.to_json() == tokenizer.to_json()
+    for text in (STORIES[0], "a<eos>b<bos>é", "don't 'to  \n\n x"):
+        assert again.encode(text) == tokenizer.encode(text)
+        assert not {BOS, EOS} & {*again.encode(text)}
+    encoding = again.backend.encode(STORIES[1])
+    assert encoding.ids == [BOS, *tokenizer.encode(STORIES[1])]
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_rare_characters_are_left_out(kind: str):
+    tokenizer = train_tokenizer(["ab ab ab é"] * 3 + ["Q"], 40, kind, "seen", 3)
+    assert tokenizer.decode(tokenizer.encode("ab Qé")) == "ab é"
+    many = train_tokenizer([chr(0x4E00 + i) * 2 for i in range(500)], 100, kind, "seen")
+    assert many.vocab_size <= 100
+
+
+def test_fewer_tokens_of_unigram_than_of_bpe_and_none_that_no_text_has():
+    def tokens(tokenizer: Tokenizer) -> list[int]:
+        return [id for story in STORIES for id in tokenizer.encode(story)]
+
+    lengths = [len(tokens(tokenizer)) for tokenizer in (UNIGRAM, SEEN, BPE)]
+    assert lengths == sorted(lengths)
+    long = {id for id in range(3, 512) if len(UNIGRAM.piece(id)) > 1}
+    assert long <= {*tokens(UNIGRAM)}
+    assert len({id for id in range(3, 512) if len(SEEN.piece(id)) > 1} - {*tokens(SEEN)}) > 5
+
+
+def test_unigram_keeps_what_saves_most():
+    words = {"cat": 50, "cats": 20, "at": 1}
+    scores = train_unigram(words, ["a", "c", "s", "t", "at", "ca", "cat", "cats"], 5)
+    assert {*scores} == {"a", "c", "s", "t", "cat"}
+    assert max(scores, key=lambda token: scores[token]) == "cat"
 
 
 def test_characters_are_the_most_frequent():
@@ -115,10 +161,16 @@ def test_lone_surrogates_are_refused():
         BPE.encode("a\udcff")
 
 
-def _altered(part: str = "", **changes: object) -> str:
-    data = json.loads(BPE.to_json())
+def _altered(part: str = "", of: Tokenizer = BPE, **changes: object) -> str:
+    data = json.loads(of.to_json())
     (data[part] if part else data).update(changes)
     return json.dumps(data)
+
+
+def _pieces(*changed: list[object]) -> str:
+    """Return the Unigram tokenizer with other first pieces after the special tokens."""
+    pieces = json.loads(UNIGRAM.to_json())["model"]["vocab"]
+    return _altered("model", UNIGRAM, vocab=[*pieces[:3], *changed, *pieces[3 + len(changed) :]])
 
 
 GROWING = {"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaaaaa"}
@@ -147,6 +199,25 @@ GROWING = {"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaaaaa"}
         _altered(pre_tokenizer={"type": "Whitespace"}),
         _altered(pre_tokenizer={"type": "ByteLevel", "add_prefix_space": True, "use_regex": True}),
         _altered(added_tokens=[]),
+        _altered(of=SEEN, pre_tokenizer={"type": "Whitespace"}),
+        _altered("pre_tokenizer", SEEN, pattern={"Regex": "(a+)+$"}),
+        _altered(of=UNIGRAM, normalizer=GROWING),
+        _altered(of=UNIGRAM, normalizer=None),
+        _altered("normalizer", UNIGRAM, pattern={"Regex": "(a+)+$"}),
+        _altered("normalizer", UNIGRAM, content="a"),
+        _altered(of=UNIGRAM, pre_tokenizer={"type": "Whitespace"}),
+        _altered("model", UNIGRAM, unk_id=1),
+        _altered("model", UNIGRAM, unk_id=None),
+        _altered("model", UNIGRAM, byte_fallback=True),
+        _altered("model", UNIGRAM, vocab=[]),
+        _altered("model", UNIGRAM, vocab=[["<pad>", -1e6], ["<bos>", -1e6], ["<eos>", -1e6]]),
+        _pieces(["\n", float("nan")]),
+        _pieces(["\n", 1.0]),
+        _pieces(["\n", -1e9]),
+        _pieces(["\n", "x"]),
+        _pieces(["", -3.0]),
+        _pieces(["\n", -3.0], ["\n", -3.0]),
+        _pieces(["a" * 500, -3.0]),
     ],
 )
 def test_what_is_no_tokenizer_is_refused(text: str):

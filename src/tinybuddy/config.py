@@ -192,7 +192,18 @@ class TrainConfig(_Checked):
     stories: int = _setting(5000, "Training stories to read; 0 reads all.", 0)
     clean: bool = _setting(True, "Mend mojibake in training text.")
     tokenizer: str = _setting(
-        "bpe", "Byte-level BPE, or single characters.", among=("bpe", "characters")
+        "bpe",
+        "BPE, a Unigram model, or single characters.",
+        among=("bpe", "unigram", "characters"),
+    )
+    alphabet: str = _setting(
+        "bytes",
+        "What BPE begins with: the 256 bytes, or the characters seen in the text, as the others "
+        "do; what is not seen is skipped in a prompt.",
+        among=("bytes", "seen"),
+    )
+    alphabet_min_count: int = _setting(
+        1, "How often a character must stand in the text to be seen.", 1
     )
     steps: int = _setting(1000, "Optimizer steps, at most.", 1, 100_000_000)
     epochs: float = _setting(
@@ -210,6 +221,13 @@ class TrainConfig(_Checked):
         "Where crops begin: anywhere, or so that they keep within one story.",
         among=("anywhere", "stories"),
     )
+    short_crops: float = _setting(
+        0.0,
+        "Share of the steps that take four times as many crops of a quarter of the context: they "
+        "teach what the last few words say.",
+        0.0,
+        1.0,
+    )
     optimizer: str = _setting(
         "adamw",
         "Of the matrices within the blocks; AdamW trains the rest.",
@@ -219,9 +237,15 @@ class TrainConfig(_Checked):
     matrix_learning_rate: float = _setting(0.02, "Peak learning rate of Muon.", 0.0, 10.0)
     warmup_steps: int = _setting(50, "Steps of linear warm-up.", 0)
     schedule: str = _setting(
-        "cosine", "Decay schedule of the learning rate, to 0.", among=("cosine", "linear")
+        "cosine",
+        "Decay of the learning rate to 0, with t from 0 to 1: a half cosine, 1 - t, (1 - t)^2 "
+        "or 1 - sqrt(t).",
+        among=("cosine", "linear", "quadratic", "sqrt"),
     )
     weight_decay: float = _setting(0.1, "Decoupled, on matrices, not on norms.", 0.0, 10.0)
+    embedding_decay_ratio: float = _setting(
+        1.0, "Weight decay of the embedding, as a ratio to that of the other matrices.", 0.0, 100.0
+    )
     beta1: float = _setting(0.9, "AdamW's decay of the mean gradient.", 0.0, 0.999999)
     beta2: float = _setting(0.999, "AdamW's decay of the mean squared gradient.", 0.0, 0.999999)
     momentum: float = _setting(0.95, "Muon's decay of the mean gradient.", 0.0, 0.999999)
@@ -261,9 +285,13 @@ class TrainConfig(_Checked):
         if step < self.warmup_steps:
             return peak * (step + 1) / self.warmup_steps
         done = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
-        if self.schedule == "linear":
-            return peak * (1.0 - done)
-        return peak * 0.5 * (1.0 + math.cos(math.pi * done))
+        shares = {
+            "cosine": 0.5 * (1.0 + math.cos(math.pi * done)),
+            "linear": 1.0 - done,
+            "quadratic": (1.0 - done) ** 2,
+            "sqrt": 1.0 - math.sqrt(done),
+        }
+        return peak * shares[self.schedule]
 
 
 @dataclass(frozen=True)
@@ -312,10 +340,11 @@ class Recipe:
         if not re.fullmatch(r"\w[\w.-]{0,99}", self.name):  # it names folders too
             raise UsageError(f"{self.name!r} cannot name a recipe: use letters, digits, - and _.")
         least = 259  # <pad>, <bos>, <eos> and the 256 bytes
-        if self.train.tokenizer == "bpe" and self.model.vocab_size < least:
+        byte_level = self.train.tokenizer == "bpe" and self.train.alphabet == "bytes"
+        if byte_level and self.model.vocab_size < least:
             raise UsageError(
                 f"vocab_size {self.model.vocab_size} is too small for byte-level BPE, which needs "
-                f"{least}: use a larger one, or tokenizer = 'characters'."
+                f"{least}: use a larger one, or alphabet = 'seen'."
             )
 
     def with_settings(self, settings: Mapping[str, Any]) -> Recipe:
@@ -339,12 +368,18 @@ class Recipe:
     def fingerprint(self) -> str:
         """SHA-256 of what decides a run's weights but for its data and seed.
 
-        Recipes of one fingerprint are the same, whatever they are called.
+        Recipes of one fingerprint are the same, whatever they are called. Settings at their default
+        are left out, so that one which is new, and off, changes none.
         """
         import hashlib
         import json
 
-        train = {k: v for k, v in asdict(self.train).items() if k not in _NOT_OF_THE_RECIPE}
+        train = {
+            item.name: value
+            for item in fields(self.train)
+            if (value := getattr(self.train, item.name)) != item.default
+            and item.name not in _NOT_OF_THE_RECIPE
+        }
         values = {"model": asdict(self.model), "train": train}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 

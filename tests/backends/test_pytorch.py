@@ -11,12 +11,19 @@ from tinybuddy.config import ModelConfig, TrainConfig
 def test_steps_are_those_of_a_plain_loop():
     """Against AdamW, clipping and decay written out in torch, over 20 steps."""
     shape = ModelConfig(vocab_size=40, hidden_size=8, intermediate_size=12, num_attention_heads=2)
-    config = TrainConfig(grad_clip=0.5, init_std=0.1, seed=5, backend="torch")
+    config = TrainConfig(
+        grad_clip=0.5, init_std=0.1, seed=5, backend="torch", embedding_decay_ratio=0.2
+    )
     ours = open_trainer(shape, config, None)
     weights = {n: torch.tensor(w, requires_grad=True) for n, w in ours.weights().items()}
-    decayed = [w for w in weights.values() if w.ndim == 2]
+    decayed = [w for name, w in weights.items() if w.ndim == 2 and "embed" not in name]
+    embedding = [weights["model.embed_tokens.weight"]]
     plain = [w for w in weights.values() if w.ndim == 1]
-    groups = [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}]
+    groups = [
+        {"params": decayed, "weight_decay": 0.1},
+        {"params": embedding, "weight_decay": 0.02},
+        {"params": plain, "weight_decay": 0.0},
+    ]
     optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999), fused=False, foreach=False)
     generator = np.random.default_rng(0)
     for step in range(20):

@@ -7,7 +7,8 @@ import pytest
 
 from tinybuddy.corpus.packed import pack
 from tinybuddy.errors import TinybuddyError
-from tinybuddy.tokenizer import encode_story, train_tokenizer
+from tinybuddy.tokenizer import encode_story
+from tinybuddy.tokenizer.training import train_tokenizer
 
 TEXTS = ["A cat sat.", "日本 😀", "A dog."]
 TOKENIZER = train_tokenizer(TEXTS, 280)

@@ -7,7 +7,7 @@ import pytest
 from tinybuddy.evaluation.evidence import Evidence, gather
 from tinybuddy.evaluation.rivals.ngrams import Rivals, open_rivals
 from tinybuddy.evaluation.scorecard import Standard, open_standard
-from tinybuddy.tokenizer import train_tokenizer
+from tinybuddy.tokenizer.training import train_tokenizer
 
 
 @pytest.fixture(scope="session")

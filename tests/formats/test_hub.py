@@ -14,7 +14,7 @@ from tinybuddy.config import ModelConfig, SampleConfig
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.formats.hub import hub_config, read_config, read_model, write_model
 from tinybuddy.formats.references import find_directory
-from tinybuddy.tokenizer import train_tokenizer
+from tinybuddy.tokenizer.training import train_tokenizer
 from tinybuddy.training.run import Run
 
 

@@ -16,7 +16,7 @@ from tinybuddy.errors import TinybuddyError, TinybuddyWarning, UsageError
 from tinybuddy.formats.hub import read_model
 from tinybuddy.formats.references import find_directory
 from tinybuddy.generation.model import Model
-from tinybuddy.tokenizer import EOS
+from tinybuddy.tokenizer.layout import EOS
 from tinybuddy.training.run import Run
 
 SEEDED = json.loads((Path(__file__).parents[1] / "golden" / "seeded.json").read_text("utf-8"))

@@ -89,8 +89,11 @@ class TorchTrainer(TorchBackend):
         self._parameters = dict(self.model.named_parameters())
         hidden = hidden_matrices(config) if train.optimizer == "muon" else []
         adamw = [p for n, p in self._parameters.items() if n not in hidden]
+        embedding = self._parameters["model.embed_tokens.weight"]
+        embedding_decay = train.weight_decay * train.embedding_decay_ratio
         groups: list[dict[str, Any]] = [
-            {"params": [p for p in adamw if p.ndim == 2]},
+            {"params": [p for p in adamw if p.ndim == 2 and p is not embedding]},
+            {"params": [embedding], "weight_decay": embedding_decay},
             {"params": [p for p in adamw if p.ndim == 1], "weight_decay": 0.0},
         ]
         self._optimizers: list[torch.optim.Optimizer] = [

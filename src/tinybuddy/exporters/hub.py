@@ -22,7 +22,7 @@ from tinybuddy.errors import TinybuddyError
 from tinybuddy.exporters.model_card import model_card
 from tinybuddy.formats.hub import read_model, write_model
 from tinybuddy.formats.loaded import ModelFiles
-from tinybuddy.tokenizer import BOS
+from tinybuddy.tokenizer.layout import BOS
 from tinybuddy.training.metadata import FACTS, TRAINING, statistics_beside, training_of
 
 TOLERANCE = 1e-5  # of the logits

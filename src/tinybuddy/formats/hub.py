@@ -16,7 +16,8 @@ from tinybuddy.disk import read_bytes, read_text, write_bytes, write_text
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.formats.loaded import ModelFiles, StoredWeights, as_numbers
 from tinybuddy.formats.runs import way_back
-from tinybuddy.tokenizer import BOS, EOS, PAD, load_tokenizer
+from tinybuddy.tokenizer import load_tokenizer
+from tinybuddy.tokenizer.layout import BOS, EOS, PAD
 from tinybuddy.weights import weight_shapes
 
 TOKENIZER_HASH = "tokenizer_sha256"  # in config.json; other libraries do not mind it

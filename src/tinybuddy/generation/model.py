@@ -20,7 +20,7 @@ from tinybuddy.formats.references import open_model
 from tinybuddy.formats.runs import name_of
 from tinybuddy.generation.decoding import continue_ids
 from tinybuddy.generation.text import until
-from tinybuddy.tokenizer import Codec
+from tinybuddy.tokenizer import Codec, unknown_characters
 
 if TYPE_CHECKING:
     from tinybuddy.scoring import Score
@@ -130,6 +130,8 @@ class Model:
         if not (isinstance(stops, Sequence) and all(isinstance(text, str) for text in stops)):
             raise UsageError(f"stop must be a text or several, not {stop!r}.")
         ids = [self.tokenizer.bos, *self.tokenizer.encode(prompt)]
+        if unknown := unknown_characters(self.tokenizer, prompt):
+            self.on_note(f"(the model does not know {unknown}, and skips it)")
         new = self._continue(ids, max_new_tokens, config, seed)
         if not prompt:  # some tokenizers begin a text with a space, which is no part of the story
             new = chain([self.tokenizer.bos], new)

@@ -21,7 +21,8 @@ from tinybuddy.corpus.statistics import TextStatistics, text_statistics
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.formats.hub import read_model
 from tinybuddy.progress import Hooks
-from tinybuddy.tokenizer import MAX_TRAINING_CHARACTERS, Tokenizer, train_tokenizer
+from tinybuddy.tokenizer import Tokenizer
+from tinybuddy.tokenizer.training import MAX_TRAINING_CHARACTERS, train_tokenizer
 
 FEWEST_STEPS = 20
 
@@ -158,8 +159,14 @@ def _train_tokenizer(recipe: Recipe, corpus: Corpus, found: Survey, hooks: Hooks
     """
     every = math.ceil(found.bytes / MAX_TRAINING_CHARACTERS)
     stories = _counted(hooks, "training the tokenizer", corpus.train(), found.stories)
-    size, kind = recipe.model.vocab_size, recipe.train.tokenizer
-    return train_tokenizer(islice(stories, 0, None, every), size, kind)
+    train = recipe.train
+    return train_tokenizer(
+        islice(stories, 0, None, every),
+        recipe.model.vocab_size,
+        train.tokenizer,
+        train.alphabet,
+        train.alphabet_min_count,
+    )
 
 
 def _counted(hooks: Hooks, what: str, stories: Iterator[str], total: int) -> Iterator[str]:

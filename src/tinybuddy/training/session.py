@@ -168,7 +168,8 @@ def plan(recipe: str | Path | Recipe, settings: Mapping[str, Any]) -> Recipe:
             raise UsageError(f"{shape.pop()} cannot be set: the model to go on from has its own.")
         folder = find_directory(source)
         files = read_model(folder)
-        settings |= {"from_model": _absolute(folder), "tokenizer": files.tokenizer.kind}
+        settings |= {"from_model": _absolute(folder)}
+        settings |= {"tokenizer": files.tokenizer.kind, "alphabet": files.tokenizer.alphabet}
         settings |= asdict(files.config)
     recipe = recipe.with_settings(settings)
     places = [_absolute(place) for place in recipe.train.data.split("\n")]

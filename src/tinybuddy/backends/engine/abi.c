@@ -48,6 +48,7 @@ static const tb_abi_entry entries[] = {
     FIELD(tb_optimizer_settings, beta2),
     FIELD(tb_optimizer_settings, eps),
     FIELD(tb_optimizer_settings, weight_decay),
+    FIELD(tb_optimizer_settings, embedding_decay),
     FIELD(tb_optimizer_settings, clip),
     FIELD(tb_optimizer_settings, matrix_learning_rate),
     FIELD(tb_optimizer_settings, momentum),

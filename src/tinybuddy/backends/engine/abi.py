@@ -133,7 +133,7 @@ class OptimizerSettings(ctypes.Structure):
     _fields_ = tuple(
         (name, c_double)
         for name in (
-            *("learning_rate", "beta1", "beta2", "eps", "weight_decay", "clip"),
+            *("learning_rate", "beta1", "beta2", "eps", "weight_decay", "embedding_decay", "clip"),
             *("matrix_learning_rate", "momentum"),
         )
     )

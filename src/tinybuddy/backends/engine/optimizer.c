@@ -74,7 +74,7 @@ double tb_optimizer_gather(tb_optimizer *o, size_t parts, float *const *part) {
 
 typedef struct stepping {
     tb_optimizer *o;
-    tb_adamw_settings decaying, plain;
+    tb_adamw_settings kind[3]; /* by tb_weight_kind */
     tb_muon_settings muon;
     float *weights;
 } stepping;
@@ -88,8 +88,8 @@ static void step(void *context, size_t thread, size_t task) {
     }
     tb_span span = o->span[task - o->muon.count];
     if (span.kind == TB_HIDDEN && o->muon.count) return;
-    tb_adamw(span.size, span.kind != TB_NORM ? &s->decaying : &s->plain, s->weights + span.at,
-             o->gradient + span.at, o->mean + span.at, o->square + span.at);
+    tb_adamw(span.size, &s->kind[span.kind], s->weights + span.at, o->gradient + span.at,
+             o->mean + span.at, o->square + span.at);
 }
 
 void tb_optimizer_step(tb_optimizer *o, const tb_optimizer_settings *s, double norm,
@@ -113,7 +113,8 @@ void tb_optimizer_step(tb_optimizer *o, const tb_optimizer_settings *s, double n
         .momentum = (float)s->momentum,
         .rate = (float)s->matrix_learning_rate,
     };
-    stepping all = {o, plain, plain, muon, weights};
-    all.decaying.keep = (float)(1 - s->learning_rate * s->weight_decay);
+    stepping all = {o, {plain, plain, plain}, muon, weights};
+    all.kind[TB_HIDDEN].keep = (float)(1 - s->learning_rate * s->weight_decay);
+    all.kind[TB_EMBEDDING].keep = (float)(1 - s->learning_rate * s->embedding_decay);
     tb_thread_pool_run(o->pool, o->threads, o->muon.count + o->spans, step, &all);
 }

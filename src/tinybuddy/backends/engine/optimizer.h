@@ -25,7 +25,7 @@ typedef struct tb_optimizer {
 } tb_optimizer;
 
 typedef struct tb_optimizer_settings {
-    double learning_rate, beta1, beta2, eps, weight_decay;
+    double learning_rate, beta1, beta2, eps, weight_decay, embedding_decay;
     double clip;                           /* largest norm of the whole gradient; infinite is off */
     double matrix_learning_rate, momentum; /* Muon's */
 } tb_optimizer_settings;

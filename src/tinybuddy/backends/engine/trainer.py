@@ -236,7 +236,8 @@ class EngineTrainer(EngineScorer):
         if matrix_learning_rate is None:
             matrix_learning_rate = train.matrix_learning_rate
         settings = OptimizerSettings(
-            *(learning_rate, train.beta1, train.beta2, 1e-8, train.weight_decay, clip),
+            *(learning_rate, train.beta1, train.beta2, 1e-8),
+            *(train.weight_decay, train.weight_decay * train.embedding_decay_ratio, clip),
             *(matrix_learning_rate, train.momentum),
         )
         done = self._library.tb_trainer_steps(self._handle)

@@ -15,7 +15,8 @@ from tinybuddy.evaluation.rivals.kneser_ney import CONTEXT, KneserNey, Level, co
 from tinybuddy.evaluation.rivals.ngrams import Rivals
 from tinybuddy.evaluation.shuffle import drawer, shuffled, shuffled_words
 from tinybuddy.evaluation.stories import Story, human_story, sentences
-from tinybuddy.tokenizer import Codec, encode_story, train_tokenizer
+from tinybuddy.tokenizer import Codec, encode_story
+from tinybuddy.tokenizer.training import train_tokenizer
 
 CHAIN_ORDER = 3
 CHAIN_VOCABULARY = 200  # characters, more than TinyStories has

@@ -1,9 +1,14 @@
-"""Text to token ids and back: byte-level BPE trained from scratch, or single characters.
+"""Text to token ids and back.
 
-Ids are fixed: ``<pad>`` 0, ``<bos>`` 1, ``<eos>`` 2. In byte-level BPE (Radford et al. 2019, GPT-2)
-byte ``b`` is id ``3 + b`` and the merges follow, so any Unicode text can be encoded. Where the
-vocabulary is too small for the 256 bytes, the most frequent characters are the tokens, and
-characters outside it are dropped.
+Ids are fixed: ``<pad>`` 0, ``<bos>`` 1, ``<eos>`` 2. There are four kinds, which `training` makes:
+
+- byte-level BPE (Radford et al. 2019, GPT-2): byte ``b`` is id ``3 + b`` and the merges follow, so
+  that any Unicode text can be encoded;
+- BPE over the characters that the training text has, and a Unigram model over them (Kudo 2018,
+  arXiv 1804.10959), which spend no id on a byte that no text has;
+- single characters, where the vocabulary is too small for more.
+
+All but the first drop the characters that they do not know.
 """
 
 from __future__ import annotations
@@ -11,29 +16,20 @@ from __future__ import annotations
 import codecs
 import json
 import reprlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
 from tokenizers import Tokenizer as Backend
-from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
 from tinybuddy.disk import read_text
 from tinybuddy.errors import TinybuddyError, UsageError
+from tinybuddy.tokenizer.layout import BOS, EOS, SPECIAL, byte_alphabet, check_layout, kind_of
 
-PAD, BOS, EOS = 0, 1, 2
-SPECIAL = ("<pad>", "<bos>", "<eos>")
-FIRST_BYTE = len(SPECIAL)
-
-# The text that merges are counted on is bounded, since counts settle early and the distinct words
-# of a large corpus would fill the memory: at worst, text without spaces, 180 bytes a character.
-MAX_TRAINING_CHARACTERS = 5_000_000
 # A long text is encoded in pieces of this size: the library needs some 90 bytes a token meanwhile.
 CHUNK_CHARACTERS = 65_536
 MAX_FILE_BYTES = 16_000_000
-MAX_TOKENS = 65_535  # ids are stored as uint16
 
 
 class Codec(Protocol):
@@ -73,7 +69,8 @@ class Tokenizer:
         bos, eos: ids of ``<bos>`` and ``<eos>``.
         backend: the ``tokenizers.Tokenizer``; its ``to_str()`` is ``tokenizer.json``.
         vocab_size: number of tokens, special ones included.
-        kind: ``bpe`` or ``characters``.
+        kind: ``bpe``, ``unigram`` or ``characters``, as a recipe's ``tokenizer``.
+        alphabet: ``bytes`` or ``seen``, as a recipe's.
     """
 
     bos, eos = BOS, EOS
@@ -85,8 +82,8 @@ class Tokenizer:
         self.backend = backend
         vocabulary = backend.get_vocab(with_added_tokens=True)
         self.vocab_size = max(vocabulary.values(), default=-1) + 1
-        self.kind = "bpe" if backend.pre_tokenizer else "characters"
-        self._pieces = _pieces(vocabulary, self.kind, self.vocab_size)
+        self.kind, self.alphabet = kind_of(json.loads(backend.to_str()))
+        self._pieces = _pieces(vocabulary, self.alphabet, self.vocab_size)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The library's own pickle forgets that special tokens in a text are text.
@@ -121,7 +118,7 @@ class Tokenizer:
             yield rest
 
     def lost_bytes(self, text: str, ids: Sequence[int]) -> int:
-        """UTF-8 bytes of ``text`` that ``ids``, its encoding, lost; 0 for byte-level BPE."""
+        """UTF-8 bytes of ``text`` that ``ids``, its encoding, lost; 0 for an alphabet of bytes."""
         return len(text.encode("utf-8")) - sum(len(self.piece(id)) for id in ids)
 
     def piece(self, id: int) -> bytes:
@@ -133,25 +130,6 @@ class Tokenizer:
         return self.backend.to_str(pretty=True)
 
 
-def train_tokenizer(stories: Iterable[str], vocab_size: int, kind: str = "bpe") -> Tokenizer:
-    """Train a vocabulary of at most ``vocab_size`` tokens from stories.
-
-    Args:
-        stories: training texts; at most the first 5 million characters are looked at.
-        vocab_size: tokens at most, special ones included; a small text may give fewer.
-        kind: ``bpe`` or ``characters``.
-    """
-    stories = _bounded(stories, MAX_TRAINING_CHARACTERS)
-    backend = (
-        _train_bpe(stories, vocab_size) if kind == "bpe" else _train_characters(stories, vocab_size)
-    )
-    backend.add_special_tokens(list(SPECIAL))
-    backend.post_processor = processors.TemplateProcessing(
-        single="<bos> $A", pair="<bos> $A <bos> $B", special_tokens=[("<bos>", BOS)]
-    )
-    return Tokenizer(backend)
-
-
 def parse_tokenizer(text: str, name: str = "tokenizer.json") -> Tokenizer:
     """Read a tokenizer from the text of a ``tokenizer.json`` that this module wrote.
 
@@ -161,51 +139,13 @@ def parse_tokenizer(text: str, name: str = "tokenizer.json") -> Tokenizer:
         TinybuddyError: if it is not one, or is laid out otherwise.
     """
     try:
-        _check_layout(json.loads(text))
+        check_layout(json.loads(text))
         return Tokenizer(Backend.from_str(text))
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # the library raises plain Exceptions, and panics, which are not
         reason = reprlib.repr(str(error)) if str(error) else type(error).__name__
         raise TinybuddyError(f"{name} is not a tokenizer of this package ({reason}).") from None
-
-
-def _check_layout(values: Any) -> None:
-    """Raise ValueError unless the parsed ``tokenizer.json`` is as `train_tokenizer` lays it out."""
-    if not isinstance(values, dict) or not isinstance(model := values.get("model"), dict):
-        raise ValueError("it has no model")
-    pre: Any = values.get("pre_tokenizer")
-    byte_level = isinstance(pre, dict) and pre.get("type") == "ByteLevel"
-    expected = {
-        "a normalizer": (values.get("normalizer"), None),
-        "truncation": (values.get("truncation"), None),
-        "padding": (values.get("padding"), None),
-        "another kind of model": (model.get("type"), "BPE"),
-        "an unknown token": (model.get("unk_token"), None),
-        "dropout": (model.get("dropout"), None),
-        "word marks": (
-            (model.get("continuing_subword_prefix"), model.get("end_of_word_suffix")),
-            (None, None),
-        ),
-        "byte fallback": (model.get("byte_fallback", False), False),
-        "another pre-tokenizer": (
-            (pre["add_prefix_space"], pre["use_regex"]) if byte_level else pre,
-            (False, True) if byte_level else None,
-        ),
-        "other special tokens": (
-            [(token["id"], token["content"]) for token in values["added_tokens"]],
-            list(enumerate(SPECIAL)),
-        ),
-        "other ids for them": ([model["vocab"].get(token) for token in SPECIAL], [0, 1, 2]),
-        "ids other than 0, 1, 2, ...": (
-            sorted(model["vocab"].values()),
-            list(range(len(model["vocab"]))),
-        ),
-        "too many tokens": (len(model["vocab"]) > MAX_TOKENS, False),
-    }
-    for what, (found, wanted) in expected.items():
-        if found != wanted:
-            raise ValueError(f"it has {what}")
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
@@ -227,63 +167,14 @@ def check_unicode(text: str) -> None:
         ) from None
 
 
-def byte_alphabet() -> list[str]:
-    """GPT-2's printable character for each of the 256 bytes.
-
-    Printable Latin-1 stands for itself; the others take the characters from U+0100 on, in order.
-    """
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = (chr(0x100 + n) for n in range(256))
-    return [chr(b) if b in printable else next(others) for b in range(256)]
-
-
-def _train_bpe(stories: Iterable[str], vocab_size: int) -> Backend:
-    """Train merges with the library, then give every token its fixed id."""
-    learner = Backend(models.BPE())
-    learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size - len(SPECIAL),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    learner.train_from_iterator(stories, trainer)
-    merges = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]
-    tokens = [*SPECIAL, *byte_alphabet(), *(left + right for left, right in merges)]
-    vocabulary = {token: id for id, token in enumerate(dict.fromkeys(tokens))}
-    backend = Backend(models.BPE(vocab=vocabulary, merges=merges))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    return backend
-
-
-def _train_characters(stories: Iterable[str], vocab_size: int) -> Backend:
-    counts: Counter[str] = Counter()
-    for story in stories:
-        counts.update(story)
-    # The most frequent first, ties by code point, so that the order of the stories does not matter.
-    ranked = sorted(counts, key=lambda character: (-counts[character], character))
-    tokens = [*SPECIAL, *ranked[: vocab_size - len(SPECIAL)]]
-    backend = Backend(models.BPE(vocab={token: id for id, token in enumerate(tokens)}, merges=[]))
-    backend.decoder = decoders.Fuse()
-    return backend
-
-
-def _bounded(stories: Iterable[str], characters: int) -> Iterator[str]:
-    for story in stories:
-        yield story[:characters]
-        characters -= len(story)
-        if characters <= 0:
-            return
-
-
-def _pieces(vocabulary: dict[str, int], kind: str, size: int) -> list[bytes]:
+def _pieces(vocabulary: dict[str, int], alphabet: str, size: int) -> list[bytes]:
     """Bytes of each id, read off the vocabulary."""
     bytes_of = {character: bytes([b]) for b, character in enumerate(byte_alphabet())}
     pieces = [b""] * size
     for token, id in vocabulary.items():
         if token in SPECIAL:
             continue
-        if kind == "bpe":
+        if alphabet == "bytes":
             pieces[id] = b"".join(bytes_of.get(character, b"") for character in token)
         else:
             pieces[id] = token.encode("utf-8", errors="replace")
@@ -317,3 +208,11 @@ def _chunks(text: str) -> list[str]:
 def encode_story(tokenizer: Codec, text: str) -> list[int]:
     """Token ids of a whole story, from its beginning to its end."""
     return [tokenizer.bos, *tokenizer.encode(text), tokenizer.eos]
+
+
+def unknown_characters(tokenizer: Codec, text: str) -> str:
+    """The characters of a text that its encoding lost, each once."""
+    if not tokenizer.lost_bytes(text, tokenizer.encode(text)):
+        return ""
+    each = dict.fromkeys(text)
+    return "".join(c for c in each if tokenizer.lost_bytes(c, tokenizer.encode(c)) > 0)
