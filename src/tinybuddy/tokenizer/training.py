@@ -123,7 +123,7 @@ def _train_unigram(stories: Iterable[str], characters: list[str], size: int) -> 
     scores = train_unigram(dict(words.most_common(MAX_DISTINCT_WORDS)), sorted(tokens), size)
     ranked = sorted(scores, key=lambda token: (len(token) > 1, -scores[token], token))
     special = [(token, NEVER) for token in SPECIAL]
-    vocabulary = [*special, *((token, round(scores[token], 4)) for token in ranked)]
+    vocabulary = [*special, *((token, round(scores[token], 2)) for token in ranked)]
     backend = Backend(models.Unigram(vocabulary, PAD, byte_fallback=False))
     backend.normalizer = normalizers.Replace(Regex(unseen(characters)), "")
     backend.decoder = decoders.Fuse()
