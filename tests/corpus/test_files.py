@@ -208,6 +208,17 @@ def test_names_of_files_say_what_they_are_for(tmp_path: Path):
     ]
 
 
+def test_what_tells_about_folders_is_not_read_instead_of_them(tmp_path: Path):
+    _write(tmp_path / "README.md", STORIES)
+    (tmp_path / "empty").mkdir()
+    assert find_splits(tmp_path) == {"all": [tmp_path / "README.md"]}
+    (tmp_path / "v1").mkdir()
+    path = _write(tmp_path / "v1" / "a.txt", STORIES)
+    layout = Layout()
+    assert find_splits(tmp_path, layout) == {"all": [path]}
+    assert [*layout.skipped] == ["empty (no text)", "README.md (about)"]
+
+
 @pytest.mark.parametrize("name", ["test.txt", "README.md", "validation.txt"])
 def test_what_is_alone_is_read_whatever_it_is_called(tmp_path: Path, name: str):
     path = _write(tmp_path / name, STORIES)

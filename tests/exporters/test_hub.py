@@ -16,15 +16,20 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 import tinybuddy
 from tests.conftest import Cli
 from tests.exporters.hub_server import serving
+from tinybuddy.config import ModelConfig, SampleConfig
+from tinybuddy.corpus.tales import generate_tale
 from tinybuddy.defaults import DEFAULT_MODEL, DEFAULT_RECIPE
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.exporters.hub import EXTRA_CARD_FILES, verify
 from tinybuddy.exporters.model_card import model_card
 from tinybuddy.exporters.session import export
 from tinybuddy.formats.hub import read_model, write_model
+from tinybuddy.formats.loaded import ModelFiles
 from tinybuddy.formats.references import RELEASED, find_directory, released_names
 from tinybuddy.recipes import load_recipe
+from tinybuddy.tokenizer.training import train_tokenizer
 from tinybuddy.training.run import Run
+from tinybuddy.weights import random_weights
 
 NAME = "tinybuddy-80k-card"
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "greedy.json").read_text("utf-8"))
@@ -158,6 +163,34 @@ def test_text_round_trips_in_transformers(exported: Path):
         ids = tokenizer(text).input_ids
         assert ids == [1, *tinybuddy.load(NAME).tokenizer.encode(text)]
         assert tokenizer.decode(ids, skip_special_tokens=True) == text
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_an_alphabet_of_what_was_seen_is_transformers_too(kind: str, tmp_path: Path):
+    stories = [generate_tale(index).text for index in range(60)]
+    tokenizer = train_tokenizer(stories, 300, kind, "seen", 5)
+    config = ModelConfig(300, 8, 8, 1, 2, 1, 16)
+    weights = random_weights(config, 0, 0.1)
+    write_model(tmp_path / "m", ModelFiles(config, weights, tokenizer, SampleConfig()))
+    exported = export("hub", tmp_path / "m", tmp_path / "out")
+    theirs = AutoTokenizer.from_pretrained(exported)
+    for text in (
+        stories[0],
+        "A dog . It 's , don 't !",
+        " two  spaces ",
+        "caf\u00e9 3 the\n\n",
+    ):
+        ids = theirs(text).input_ids
+        assert ids == [1, *tokenizer.encode(text)]
+        assert theirs.decode(ids, skip_special_tokens=True) == tokenizer.decode(ids)
+    assert tokenizer.decode(tokenizer.encode("caf\u00e9 3")) == "caf "
+    card = (exported / "README.md").read_text("utf-8")
+    assert "and skips all others (no digits, no other alphabets)." in card
+    model = AutoModelForCausalLM.from_pretrained(exported)
+    with torch.inference_mode():
+        logits = model(torch.tensor([[1, 5, 9]])).logits[0, -1].numpy()
+    ours = tinybuddy.load(exported).backend.stream().feed(np.array([[1, 5, 9]]))[0]
+    np.testing.assert_allclose(logits, ours, atol=1e-5)
 
 
 def test_the_usage_of_the_card_runs_as_it_stands(exported: Path):

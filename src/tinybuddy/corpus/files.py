@@ -139,15 +139,22 @@ def _splits_of(folder: Path, layout: Layout) -> dict[str, list[Path]]:
             what = DOCUMENTS.get(kind_of(file.name), "of a kind that is not read")
             layout.skipped[f"{file.name} ({what})"] = None
     readable = [file.name for file in files if is_readable(file.name)]
+    if all(role_of(name) == "about" for name in readable):  # README.md, say, beside folders of text
+        try:
+            found = _splits_of_folders(folder, layout)
+        except NoTextError:
+            if not readable:
+                raise
+        else:
+            layout.skipped |= {f"{name} (about)": None for name in readable}
+            return found
     chosen, others = choose(readable)
     if not chosen["train"]:  # one that is called test.txt, for one, and nothing beside it
         chosen, others = {"train": readable, "validation": []}, []
-    if readable:
-        for name in others:
-            layout.skipped[f"{name} ({role_of(name) or 'beside files that say train'})"] = None
-        splits = {split: [folder / name for name in names] for split, names in chosen.items()}
-        return splits if splits["validation"] else {"all": splits["train"]}
-    return _splits_of_folders(folder, layout)
+    for name in others:
+        layout.skipped[f"{name} ({role_of(name) or 'beside files that say train'})"] = None
+    splits = {split: [folder / name for name in names] for split, names in chosen.items()}
+    return splits if splits["validation"] else {"all": splits["train"]}
 
 
 def _splits_of_folders(path: Path, layout: Layout) -> dict[str, list[Path]]:

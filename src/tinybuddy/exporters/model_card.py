@@ -9,6 +9,7 @@ from typing import Any
 from tinybuddy.config import ModelConfig, Recipe, TrainConfig
 from tinybuddy.formats.loaded import ModelFiles
 from tinybuddy.recipes import load_recipe, recipe_names
+from tinybuddy.tokenizer import Tokenizer
 
 HEADER = """---
 library_name: transformers
@@ -113,8 +114,19 @@ once.
 Layers: {config.num_hidden_layers}. Hidden size: {config.hidden_size}. Feed-forward size:
 {config.intermediate_size}. Query heads: {config.num_attention_heads}. Key-value heads:
 {config.num_key_value_heads}. Context: {config.max_position_embeddings} tokens. Vocabulary:
-{config.vocab_size:,} tokens (`<pad>` 0, `<bos>` 1, `<eos>` 2; in byte-level BPE byte b is 3 + b).
+{config.vocab_size:,} tokens (`<pad>` 0, `<bos>` 1, `<eos>` 2{_alphabet(files.tokenizer)}).
 """
+
+
+def _alphabet(tokenizer: Tokenizer) -> str:
+    if tokenizer.alphabet == "bytes":
+        return "; in byte-level BPE byte b is 3 + b"
+    shown = "".join(c for c in tokenizer.characters if c.isprintable() and c not in " `")
+    rest = "no digits, " if not any(c.isdigit() for c in shown) else ""
+    return (
+        f"). Of characters it knows\nspaces, line breaks and `{shown}`, and skips all others "
+        f"({rest}no other alphabets"
+    )
 
 
 def _training(training: Mapping[str, Any]) -> str:

@@ -125,6 +125,12 @@ class Tokenizer:
         """Bytes that token ``id`` stands for; none for special and unused ids."""
         return self._pieces[id] if 0 <= id < self.vocab_size else b""
 
+    @property
+    def characters(self) -> str:
+        """All characters that it knows, where its alphabet is what was seen."""
+        texts = sorted(piece.decode("utf-8", "replace") for piece in self._pieces)
+        return "".join(text for text in texts if len(text) == 1)
+
     def to_json(self) -> str:
         """``tokenizer.json``, the same text for the same tokenizer."""
         return self.backend.to_str(pretty=True)
