@@ -128,8 +128,15 @@ def test_all_kinds_are_saved_and_read(tokenizer: Tokenizer):
 def test_rare_characters_are_left_out(kind: str):
     tokenizer = train_tokenizer(["ab ab ab é"] * 3 + ["Q"], 40, kind, "seen", 3)
     assert tokenizer.decode(tokenizer.encode("ab Qé")) == "ab é"
-    many = train_tokenizer([chr(0x4E00 + i) * 2 for i in range(500)], 100, kind, "seen")
-    assert many.vocab_size <= 100
+
+
+def test_too_many_characters_for_unigram_are_bytes():
+    many = "".join(chr(0x4E00 + i) for i in range(500))
+    tokenizer = train_tokenizer([many * 3], 300, "unigram", "seen")
+    assert (tokenizer.kind, tokenizer.alphabet) == ("bpe", "bytes")
+    assert tokenizer.decode(tokenizer.encode(many)) == many
+    assert train_tokenizer([many * 3], 100, "unigram", "seen").vocab_size <= 100
+    assert train_tokenizer([many * 3], 300, "bpe", "seen").alphabet == "seen"
 
 
 def test_fewer_tokens_of_unigram_than_of_bpe_and_none_that_no_text_has():

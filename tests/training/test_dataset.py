@@ -156,3 +156,29 @@ def test_without_a_network_the_tales_serve_and_it_is_said(
     assert read_recipe(tmp_path / "run").train.data == "tales"
     with pytest.raises(ranges.Unreachable):
         train(data="roneneldan/TinyStories", out=tmp_path / "run2", hooks=notes, **SMALL)
+
+
+def test_what_the_tokenizer_does_not_know_is_said(tmp_path: Path):
+    text = "\n".join(f"The cat number {n} sat on a mat and was happy." for n in range(60))
+    (tmp_path / "text.txt").write_text(text, "utf-8")
+    settings = {"data": str(tmp_path / "text.txt"), "split": "lines", "tokenizer": "unigram"}
+    recipe = Recipe().with_settings(settings | {"vocab_size": 90, "max_position_embeddings": 16})
+    notes = Notes()
+    prepare(recipe.with_settings({"alphabet_min_count": 8}), hooks=notes)
+    (note,) = notes.notes
+    assert note.startswith("The tokenizer does not know some characters, ")
+    assert {*note.partition("leaves them out: ")[2].split()} == {*"06789"}
+    notes = Notes()
+    prepare(recipe, hooks=notes)
+    assert notes.notes == []
+
+
+def test_a_text_of_too_many_characters_gets_byte_level_bpe_and_it_is_said(tmp_path: Path):
+    text = "\n".join("".join(chr(0x4E00 + 7 * n + i) for i in range(40)) for n in range(100))
+    (tmp_path / "text.txt").write_text(text, "utf-8")
+    settings = {"data": str(tmp_path / "text.txt"), "split": "lines", "tokenizer": "unigram"}
+    recipe = Recipe().with_settings(settings | {"vocab_size": 300, "max_position_embeddings": 16})
+    notes = Notes()
+    assert prepare(recipe, hooks=notes).tokenizer.alphabet == "bytes"
+    (note,) = notes.notes
+    assert note.startswith("The text has more characters than a Unigram model of 300 tokens holds")

@@ -14,6 +14,8 @@ from tinybuddy.tokenizer import Tokenizer, encode_story
 
 Tokens = NDArray[np.uint16]
 
+COUNTED_TOGETHER = 1_000_000  # tokens, which bounds the memory
+
 
 def pack(stories: Iterable[str], tokenizer: Tokenizer, content: str, cache: Path) -> Tokens:
     """Token ids of all stories, each from ``<bos>`` to ``<eos>``, as a mapped uint16 array.
@@ -35,6 +37,13 @@ def pack(stories: Iterable[str], tokenizer: Tokenizer, content: str, cache: Path
         tokens = _open(path, tokenizer)
         assert tokens is not None, "a file just written is whole"
     return tokens
+
+
+def bytes_of(tokens: Tokens, tokenizer: Tokenizer) -> int:
+    """Bytes of text that the tokens hold."""
+    sizes = np.array([len(tokenizer.piece(id)) for id in range(tokenizer.vocab_size)])
+    chunks = range(0, len(tokens), COUNTED_TOGETHER)
+    return sum(int(sizes[tokens[start : start + COUNTED_TOGETHER]].sum()) for start in chunks)
 
 
 def _open(path: Path, tokenizer: Tokenizer) -> Tokens | None:

@@ -27,6 +27,7 @@ from tinybuddy.tokenizer.unigram import train_unigram
 # of a large corpus would fill the memory: at worst, text without spaces, 180 bytes a character.
 MAX_TRAINING_CHARACTERS = 5_000_000
 MAX_DISTINCT_WORDS = 50_000  # that Unigram looks at; all of TinyStories' are fewer
+SEEN_ENOUGH = 0.999  # of the characters, for a Unigram model: Chinese has too many of them
 TOKENS_TO_CHOOSE_AMONG = 1.5  # times as many as wanted; 3 times got the same bits per byte
 
 
@@ -42,7 +43,8 @@ def train_tokenizer(
     Args:
         stories: training texts; at most the first 5 million characters are looked at.
         vocab_size: tokens at most, special ones included; a small text may give fewer.
-        kind: ``bpe``, ``unigram`` or ``characters``.
+        kind: ``bpe``, ``unigram`` or ``characters``. Where the characters are too many for
+            ``unigram``, it is byte-level BPE.
         alphabet: of BPE, ``bytes`` or ``seen``; that of the other kinds is what is seen.
         alphabet_min_count: how often a character must stand in what is looked at to count as seen.
     """
@@ -52,10 +54,15 @@ def train_tokenizer(
         backend = _train_byte_level_bpe(stories, size)
     else:
         stories = list(stories)
-        characters = _characters(stories, size if kind == "characters" else size // 2)
-        seen = [c for c, count in characters.items() if count >= alphabet_min_count]
-        train = {"bpe": _train_bpe, "unigram": _train_unigram, "characters": _train_characters}
-        backend = train[kind](stories, seen, size)
+        counts = _characters(stories)
+        most = size if kind == "characters" else size // 2
+        seen = [c for c, count in counts.items() if count >= alphabet_min_count][:most]
+        share = sum(counts[c] for c in seen) / max(1, counts.total())
+        if kind == "unigram" and share < SEEN_ENOUGH and size >= 256:
+            backend = _train_byte_level_bpe(stories, size)
+        else:
+            train = {"bpe": _train_bpe, "unigram": _train_unigram, "characters": _train_characters}
+            backend = train[kind](stories, seen, size)
     backend.add_special_tokens(list(SPECIAL))
     backend.post_processor = processors.TemplateProcessing(
         single="<bos> $A", pair="<bos> $A <bos> $B", special_tokens=[("<bos>", BOS)]
@@ -71,14 +78,13 @@ def _bounded(stories: Iterable[str], characters: int) -> Iterator[str]:
             return
 
 
-def _characters(stories: Iterable[str], most: int) -> dict[str, int]:
-    """The most frequent characters and their counts."""
+def _characters(stories: Iterable[str]) -> Counter[str]:
+    """Characters and their counts, the most frequent first."""
     counts: Counter[str] = Counter()
     for story in stories:
         counts.update(story)
     # Ties by code point, so that the order of the stories does not matter.
-    ranked = sorted(counts, key=lambda character: (-counts[character], character))
-    return {character: counts[character] for character in ranked[:most]}
+    return Counter(dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))))
 
 
 def _train_byte_level_bpe(stories: Iterable[str], size: int) -> Backend:

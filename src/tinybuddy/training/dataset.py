@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +16,7 @@ from tinybuddy.corpus import Corpus, Survey, open_corpus, survey, verified
 from tinybuddy.corpus.cache import cache_folder
 from tinybuddy.corpus.hub import STORIES
 from tinybuddy.corpus.kept import INPUT
-from tinybuddy.corpus.packed import Tokens, pack
+from tinybuddy.corpus.packed import Tokens, bytes_of, pack
 from tinybuddy.corpus.ranges import Unreachable
 from tinybuddy.corpus.statistics import TextStatistics, text_statistics
 from tinybuddy.errors import TinybuddyError
@@ -25,6 +26,7 @@ from tinybuddy.tokenizer import Tokenizer
 from tinybuddy.tokenizer.training import MAX_TRAINING_CHARACTERS, train_tokenizer
 
 FEWEST_STEPS = 20
+LOST_ENOUGH = 1e-3  # of a text's bytes, to say so
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ def prepare(
     train = (story for split, story in verified(corpus, found) if split == "train")
     stories = _counted(hooks, "encoding the stories", train, found.stories)
     tokens = pack(stories, tokenizer, found.sha256, cache_folder())
+    if note := _note_of_lost(tokenizer, tokens, corpus, found):
+        hooks.on_note(note)
     needed = recipe.model.max_position_embeddings + 1
     if len(tokens) < needed:
         raise TinybuddyError(
@@ -159,13 +163,37 @@ def _train_tokenizer(recipe: Recipe, corpus: Corpus, found: Survey, hooks: Hooks
     """
     every = math.ceil(found.bytes / MAX_TRAINING_CHARACTERS)
     stories = _counted(hooks, "training the tokenizer", corpus.train(), found.stories)
-    train = recipe.train
-    return train_tokenizer(
+    train, size = recipe.train, recipe.model.vocab_size
+    tokenizer = train_tokenizer(
         islice(stories, 0, None, every),
-        recipe.model.vocab_size,
+        size,
         train.tokenizer,
         train.alphabet,
         train.alphabet_min_count,
+    )
+    if tokenizer.kind != train.tokenizer:
+        hooks.on_note(
+            f"The text has more characters than a Unigram model of {size:,} tokens holds: its "
+            "tokenizer is byte-level BPE."
+        )
+    return tokenizer
+
+
+def _note_of_lost(
+    tokenizer: Tokenizer, tokens: Tokens, corpus: Corpus, found: Survey
+) -> str | None:
+    """Say which characters of the text its encoding lost, if it is more than a few."""
+    lost = 1 - bytes_of(tokens, tokenizer) / found.bytes
+    if lost < LOST_ENOUGH:
+        return None
+    counts: Counter[str] = Counter()
+    for story in corpus.train():
+        counts.update(story)
+    known = {*tokenizer.characters}
+    shown = [character for character, _ in counts.most_common() if character not in known][:20]
+    return (
+        f"The tokenizer does not know some characters, {lost:.2%} of the text, and leaves them "
+        f"out: {' '.join(shown)}"
     )
 
 
