@@ -221,13 +221,6 @@ class TrainConfig(_Checked):
         "Where crops begin: anywhere, or so that they keep within one story.",
         among=("anywhere", "stories"),
     )
-    short_crops: float = _setting(
-        0.0,
-        "Share of the steps that take four times as many crops of a quarter of the context: they "
-        "teach what the last few words say.",
-        0.0,
-        1.0,
-    )
     optimizer: str = _setting(
         "adamw",
         "Of the matrices within the blocks; AdamW trains the rest.",
