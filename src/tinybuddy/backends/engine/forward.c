@@ -2,6 +2,8 @@
    the second cache until the way back. */
 #include "pass.h"
 
+#include "memory.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,8 +76,7 @@ int tb_pass_make(tb_pass *p, const tb_layout *l, size_t length, int with_backwar
     }
     arena a = {NULL, 0};
     hand_out(p, &a, with_backward);
-    if (tb_addressable(a.used * sizeof(float)))
-        p->memory = a.memory = calloc((size_t)a.used, sizeof(float)); /* padding must be 0 */
+    p->memory = a.memory = tb_floats_new(a.used); /* padding must be 0 */
     if (!p->memory) {
         tb_pass_free(p);
         return TB_NO_MEMORY;
@@ -86,7 +87,7 @@ int tb_pass_make(tb_pass *p, const tb_layout *l, size_t length, int with_backwar
 }
 
 void tb_pass_free(tb_pass *p) {
-    free(p->memory);
+    tb_floats_free(p->memory);
     free(p->layers);
     memset(p, 0, sizeof *p);
 }

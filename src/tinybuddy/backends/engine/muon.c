@@ -3,6 +3,8 @@
    both X^T X and X B read their second factor along rows. */
 #include "muon.h"
 
+#include "memory.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,8 +47,7 @@ int tb_muon_make(tb_muon *o, const tb_layout *l, size_t threads) {
         add(o, &y->qkv, l->q_width, l->kv_width, c, kv, c);
         add(o, &y->qkv, l->q_width + l->kv_width, l->kv_width, c, kv, c);
     }
-    if (tb_addressable((uint64_t)threads * o->scratch_size * sizeof(float)))
-        o->scratch = calloc(threads * o->scratch_size, sizeof(float));
+    o->scratch = tb_floats_new((uint64_t)threads * o->scratch_size);
     if (!o->scratch) {
         tb_muon_free(o);
         return TB_NO_MEMORY;
@@ -56,7 +57,7 @@ int tb_muon_make(tb_muon *o, const tb_layout *l, size_t threads) {
 
 void tb_muon_free(tb_muon *o) {
     free(o->matrix);
-    free(o->scratch);
+    tb_floats_free(o->scratch);
     memset(o, 0, sizeof *o);
 }
 

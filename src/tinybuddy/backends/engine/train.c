@@ -2,6 +2,7 @@
    There are as many parts on one thread as on eight, so the sums, and the weights, are the same. */
 #include "train.h"
 
+#include "memory.h"
 #include "pass.h"
 #include "rope.h"
 #include "threads.h"
@@ -40,9 +41,9 @@ int tb_trainer_new(const tb_config *config, int32_t threads, int32_t muon, tb_tr
     m->pool = tb_thread_pool_new(m->threads);
     int result = tb_layout_make(&m->layout, config);
     if (result == TB_OK) {
-        m->weights = calloc(m->layout.size, sizeof(float));
-        m->transposed = calloc(m->layout.transposed_size, sizeof(float));
-        m->rope = calloc((size_t)tb_rope_floats(config), sizeof(float));
+        m->weights = tb_floats_new(m->layout.size);
+        m->transposed = tb_floats_new(m->layout.transposed_size);
+        m->rope = tb_floats_new((uint64_t)tb_rope_floats(config));
         if (!m->pool || !m->weights || !m->transposed || !m->rope) result = TB_NO_MEMORY;
     }
     if (result != TB_OK) {
@@ -57,11 +58,11 @@ int tb_trainer_new(const tb_config *config, int32_t threads, int32_t muon, tb_tr
 void tb_trainer_free(tb_trainer *m) {
     if (!m) return;
     for (size_t i = 0; i < MOST_THREADS; i++) tb_pass_free(&m->passes[i]);
-    for (size_t i = 0; i < MOST_PARTS; i++) free(m->part[i]);
+    for (size_t i = 0; i < MOST_PARTS; i++) tb_floats_free(m->part[i]);
     tb_optimizer_free(&m->optimizer);
-    free(m->weights);
-    free(m->transposed);
-    free(m->rope);
+    tb_floats_free(m->weights);
+    tb_floats_free(m->transposed);
+    tb_floats_free(m->rope);
     tb_layout_free(&m->layout);
     tb_thread_pool_free(m->pool);
     free(m);
@@ -172,8 +173,7 @@ int tb_trainer_step(tb_trainer *m, const int32_t *inputs, const int32_t *targets
     while (parts > 1 && parts * m->layout.size > PART_FLOATS) parts--;
     if (begin_training(m) != TB_OK) return TB_NO_MEMORY;
     for (size_t i = 0; i < parts; i++)
-        if (!m->part[i] && !(m->part[i] = calloc(m->layout.size, sizeof(float))))
-            return TB_NO_MEMORY;
+        if (!m->part[i] && !(m->part[i] = tb_floats_new(m->layout.size))) return TB_NO_MEMORY;
     size_t threads = ready_threads(m, parts, (size_t)length, 1);
     if (threads == 0) return TB_NO_MEMORY;
     job job = {.m = m,
