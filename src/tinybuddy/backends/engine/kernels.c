@@ -95,88 +95,137 @@ void tb_matmul(size_t m, size_t n, size_t k, const float *a, size_t a_row, size_
     }
 }
 
-void tb_norm(size_t t, size_t c, size_t stride, float eps, const float *x, const float *w, float *y,
-             float *r) {
-    size_t n = tb_round(c);
-    for (size_t i = 0; i < t; i++, x += stride, y += stride) {
-        tb_vec squares = {0};
-        for (size_t j = 0; j < n; j += TB_LANES) squares += tb_load(x + j) * tb_load(x + j);
-        r[i] = 1.0f / sqrtf(tb_sum(squares) / (float)c + eps);
-        for (size_t j = 0; j < n; j += TB_LANES)
-            tb_store(y + j, tb_load(x + j) * r[i] * tb_load(w + j));
-    }
+void tb_transpose(size_t m, size_t n, const float *x, size_t x_row, float *y, size_t y_row) {
+    enum { BLOCK = 16 }; /* is read and written in whole cache lines */
+    for (size_t i0 = 0; i0 < m; i0 += BLOCK)
+        for (size_t j = 0; j < n; j++)
+            for (size_t i = i0; i < m && i < i0 + BLOCK; i++) y[j * y_row + i] = x[i * x_row + j];
 }
 
-/* With u = dy w: dx = r u - x r^3 mean(u x), dw = sum over rows of dy x r. */
-void tb_norm_back(size_t t, size_t c, size_t stride, const float *x, const float *w, const float *r,
-                  const float *dy, float *dx, float *dw) {
-    size_t n = tb_round(c);
-    for (size_t i = 0; i < t; i++, x += stride, dy += stride, dx += stride) {
+void tb_scale_columns(size_t m, size_t n, const float *factor, const float *x, size_t x_row,
+                      float *y, size_t y_row) {
+    for (size_t i = 0; i < m; i++, x += x_row, y += y_row)
+        for (size_t j = 0; j < n; j += TB_LANES)
+            tb_store(y + j, tb_load(x + j) * tb_load(factor + j));
+}
+
+void tb_column_dots(size_t m, size_t n, const float *x, const float *y, size_t row, float *dots) {
+    for (size_t j = 0; j < n; j += TB_LANES) {
         tb_vec dot = {0};
-        for (size_t j = 0; j < n; j += TB_LANES) {
-            tb_vec dyx = tb_load(dy + j) * tb_load(x + j);
-            dot += dyx * tb_load(w + j);
-            tb_store(dw + j, tb_load(dw + j) + dyx * r[i]);
-        }
-        float input_gradient = r[i] * r[i] * r[i] * tb_sum(dot) / (float)c;
-        for (size_t j = 0; j < n; j += TB_LANES)
-            tb_store(dx + j, tb_load(dx + j) + tb_load(dy + j) * tb_load(w + j) * r[i] -
-                                 tb_load(x + j) * input_gradient);
+        for (size_t i = 0; i < m; i++) dot += tb_load(x + i * row + j) * tb_load(y + i * row + j);
+        tb_store(dots + j, dot);
     }
 }
 
-void tb_swiglu(size_t t, size_t f, const float *gu, size_t gu_row, float *h, size_t h_row) {
-    for (size_t i = 0; i < t; i++, gu += gu_row, h += h_row)
-        for (size_t j = 0; j < f; j += TB_LANES) {
-            tb_vec gate = tb_load(gu + j);
-            tb_store(h + j, gate / (1.0f + tb_exp_vector(-gate)) * tb_load(gu + f + j));
+void tb_rotate(size_t t, const float *cosine, const float *sine, float sign, float *a, float *b) {
+    for (size_t j = 0; j < t; j += TB_LANES) {
+        tb_vec c = tb_load(cosine + j), s = tb_load(sine + j) * sign;
+        tb_vec first = tb_load(a + j), second = tb_load(b + j);
+        tb_store(a + j, first * c - second * s);
+        tb_store(b + j, second * c + first * s);
+    }
+}
+
+TB_INLINE tb_vec root(tb_vec x) {
+#if TB_LANES > 1
+    tb_vec y;
+    for (int i = 0; i < TB_LANES; i++)
+        y[i] = sqrtf(x[i]); /* the compiler makes one instruction of it */
+    return y;
+#else
+    return sqrtf(x);
+#endif
+}
+
+void tb_norm(size_t c, size_t t, size_t row, float eps, const float *x, const float *w, float *y,
+             float *r) {
+    for (size_t j = 0; j < t; j += TB_LANES) {
+        tb_vec squares = {0};
+        for (size_t i = 0; i < c; i++)
+            squares += tb_load(x + i * row + j) * tb_load(x + i * row + j);
+        tb_vec share = 1.0f / root(squares / (float)c + eps);
+        tb_store(r + j, share);
+        for (size_t i = 0; i < c; i++)
+            tb_store(y + i * row + j, tb_load(x + i * row + j) * share * w[i]);
+    }
+}
+
+/* With u = dy w: dx = r u - x r^3 mean(u x), dw = sum over columns of dy x r. */
+void tb_norm_back(size_t c, size_t t, size_t row, const float *x, const float *w, const float *r,
+                  const float *dy, float *dx, float *dw) {
+    for (size_t j = 0; j < t; j += TB_LANES) {
+        tb_vec dot = {0}, share = tb_load(r + j);
+        for (size_t i = 0; i < c; i++)
+            dot += tb_load(dy + i * row + j) * tb_load(x + i * row + j) * w[i];
+        dot = dot * share * share * share / (float)c;
+        for (size_t i = 0; i < c; i++) {
+            size_t at = i * row + j;
+            tb_store(dx + at,
+                     tb_load(dx + at) + tb_load(dy + at) * share * w[i] - tb_load(x + at) * dot);
+        }
+    }
+    for (size_t i = 0; i < c; i++, x += row, dy += row) {
+        tb_vec sum = {0};
+        for (size_t j = 0; j < t; j += TB_LANES)
+            sum += tb_first_lanes(t - j, tb_load(dy + j) * tb_load(x + j) * tb_load(r + j), 0.0f);
+        dw[i] += tb_sum(sum);
+    }
+}
+
+/* With s = sigmoid(gate): silu = gate s, of which the derivative is s + silu (1 - s). */
+void tb_swiglu(size_t f, size_t t, size_t row, float *gu, float *silu, float *h) {
+    for (size_t i = 0; i < f; i++, gu += row, silu += row, h += row)
+        for (size_t j = 0; j < t; j += TB_LANES) {
+            tb_vec gate = tb_load(gu + j), s = 1.0f / (1.0f + tb_exp_vector(-gate));
+            tb_store(silu + j, gate * s);
+            tb_store(gu + j, s + gate * s * (1.0f - s));
+            tb_store(h + j, gate * s * tb_load(gu + f * row + j));
         }
 }
 
-/* s = sigmoid(gate): dgate = dh up s (1 + gate (1 - s)), dup = dh gate s. */
-void tb_swiglu_back(size_t t, size_t f, const float *gu, size_t gu_row, const float *dh,
-                    size_t dh_row, float *dgu) {
-    for (size_t i = 0; i < t; i++, gu += gu_row, dgu += gu_row, dh += dh_row)
-        for (size_t j = 0; j < f; j += TB_LANES) {
-            tb_vec gate = tb_load(gu + j), up = tb_load(gu + f + j), d = tb_load(dh + j);
-            tb_vec s = 1.0f / (1.0f + tb_exp_vector(-gate));
-            tb_store(dgu + j, d * up * s * (1.0f + gate * (1.0f - s)));
-            tb_store(dgu + f + j, d * gate * s);
+void tb_swiglu_back(size_t f, size_t t, size_t row, float *gu, const float *silu, const float *dh,
+                    float *h) {
+    for (size_t i = 0; i < f; i++, gu += row, silu += row, dh += row, h += row)
+        for (size_t j = 0; j < t; j += TB_LANES) {
+            tb_vec up = tb_load(gu + f * row + j), d = tb_load(dh + j);
+            tb_store(h + j, tb_load(silu + j) * up);
+            tb_store(gu + j, d * up * tb_load(gu + j));
+            tb_store(gu + f * row + j, d * tb_load(silu + j));
         }
 }
 
-TB_INLINE void fill(float *x, size_t from, size_t to, float value) {
-    for (size_t j = from; j < to; j++) x[j] = value;
+/* Row i's part in the columns from j on: columns before i do not see it. */
+TB_INLINE tb_vec seen(size_t i, size_t j, tb_vec x, float value) {
+    return i <= j ? x : tb_last_lanes(i - j, x, value);
 }
 
-void tb_causal_softmax(size_t t, size_t first, size_t n, float scale, float *s, size_t s_row,
-                       float *log_sum) {
-    n = tb_round(n);
-    for (size_t i = 0; i < t; i++, s += s_row) {
-        size_t seen = first + i + 1, j = 0;
+void tb_causal_softmax(size_t n, size_t t, size_t first, float scale, float *s, size_t s_row,
+                       float *most, float *share) {
+    for (size_t j = 0; j < t; j += TB_LANES) {
+        size_t at = first + j, end = at + TB_LANES < n ? at + TB_LANES : n, i = 0;
+        float *p = s + j;
         tb_vec best = tb_broadcast(-INFINITY), total = {0};
-        for (; j < seen; j += TB_LANES)
-            best = tb_max(tb_first_lanes(seen - j, tb_load(s + j), -INFINITY), best);
-        float most = tb_largest(best) * scale;
-        for (j = 0; j < seen; j += TB_LANES) {
-            tb_vec p = tb_first_lanes(seen - j, tb_exp_vector(tb_load(s + j) * scale - most), 0.0f);
-            tb_store(s + j, p);
-            total += p;
+        for (; i < end; i++) best = tb_max(seen(i, at, tb_load(p + i * s_row), -INFINITY), best);
+        best *= scale;
+        for (i = 0; i < end; i++) {
+            tb_vec e = seen(i, at, tb_exp_vector(tb_load(p + i * s_row) * scale - best), 0.0f);
+            tb_store(p + i * s_row, e);
+            total += e;
         }
-        float whole = tb_sum(total), share = 1.0f / whole;
-        log_sum[i] = most + logf(whole);
-        for (j = 0; j < seen; j += TB_LANES) tb_store(s + j, tb_load(s + j) * share);
-        for (; j < n; j += TB_LANES) tb_store(s + j, (tb_vec){0});
+        tb_store(most + j, best);
+        tb_store(share + j, 1.0f / total);
+        for (; i < n; i++) tb_store(p + i * s_row, (tb_vec){0});
     }
 }
 
-void tb_causal_softmax_back(size_t t, size_t first, size_t n, float scale, float *s, float *dp,
-                            size_t s_row, const float *log_sum, const float *delta) {
+void tb_causal_softmax_back(size_t t, size_t n, size_t first, float scale, float *s, float *dp,
+                            size_t s_row, const float *most, const float *share,
+                            const float *delta) {
     n = tb_round(n);
     for (size_t i = 0; i < t; i++, s += s_row, dp += s_row) {
         size_t seen = first + i + 1, j = 0;
         for (; j < seen; j += TB_LANES) {
-            tb_vec p = tb_exp_vector(tb_load(s + j) * scale - log_sum[i]);
+            tb_vec p = tb_exp_vector(tb_load(s + j) * scale - most[i]) * share[i];
             tb_vec ds = p * (tb_load(dp + j) - delta[i]) * scale;
             tb_store(s + j, tb_first_lanes(seen - j, p, 0.0f));
             tb_store(dp + j, tb_first_lanes(seen - j, ds, 0.0f));
@@ -188,26 +237,44 @@ void tb_causal_softmax_back(size_t t, size_t first, size_t n, float scale, float
     }
 }
 
-void tb_cross_entropy(size_t t, size_t v, float *logits, size_t row, const int32_t *targets,
-                      float scale, float *loss) {
-    size_t n = tb_round(v);
-    for (size_t i = 0; i < t; i++, logits += row) {
-        fill(logits, v, n, -INFINITY);
-        float target = logits[targets[i]];
-        tb_vec best = tb_broadcast(-INFINITY), total = {0};
-        for (size_t j = 0; j < n; j += TB_LANES) best = tb_max(tb_load(logits + j), best);
-        float most = tb_largest(best);
-        size_t j = 0;
-        for (; j + 4 * TB_LANES <= n; j += 4 * TB_LANES)
-            total += tb_exp_sum(4, logits + j, most, 1.0f, logits + j);
-        for (; j < n; j += TB_LANES) total += tb_exp_sum(1, logits + j, most, 1.0f, logits + j);
-        float all_of_it = tb_sum(total);
-        loss[i] = logf(all_of_it) + most - target;
-        if (scale == 0.0f) continue;
-        float share = scale / all_of_it;
-        for (size_t j = 0; j < n; j += TB_LANES) tb_store(logits + j, tb_load(logits + j) * share);
-        logits[targets[i]] -= scale;
-        fill(logits, v, n, 0.0f);
+/* vecs * TB_LANES columns of it. */
+TB_INLINE void cross_entropy(const int vecs, size_t v, float *logits, size_t row, tb_vec *best,
+                             tb_vec *total) {
+    for (int k = 0; k < vecs; k++) best[k] = tb_broadcast(-INFINITY), total[k] = (tb_vec){0};
+    for (size_t i = 0; i < v; i++)
+        for (int k = 0; k < vecs; k++)
+            best[k] = tb_max(tb_load(logits + i * row + k * TB_LANES), best[k]);
+    for (size_t i = 0; i < v; i++) {
+        tb_vec e[4];
+        for (int k = 0; k < vecs; k++) e[k] = tb_load(logits + i * row + k * TB_LANES) - best[k];
+        tb_exp_vectors(vecs, e);
+        for (int k = 0; k < vecs; k++) {
+            tb_store(logits + i * row + k * TB_LANES, e[k]);
+            total[k] += e[k];
+        }
+    }
+}
+
+void tb_cross_entropy(size_t v, size_t t, float *logits, size_t row, const int32_t *targets,
+                      float *loss, float *share) {
+    for (size_t from = 0; from < t; from += TB_ALIGN) {
+        enum { VECS = TB_ALIGN / TB_LANES };
+        size_t columns = t - from < TB_ALIGN ? t - from : TB_ALIGN;
+        for (size_t j = 0; j < columns; j++)
+            loss[from + j] = -logits[(size_t)targets[from + j] * row + from + j];
+        float best[TB_ALIGN], total[TB_ALIGN];
+        for (int k = 0; k < VECS; k++) {
+            tb_vec b, s;
+            cross_entropy(1, v, logits + from + k * TB_LANES, row, &b, &s);
+            tb_store(best + k * TB_LANES, b);
+            tb_store(total + k * TB_LANES, s);
+        }
+        for (size_t j = 0; j < columns; j++) {
+            loss[from + j] += logf(total[j]) + best[j];
+            if (!share) continue;
+            logits[(size_t)targets[from + j] * row + from + j] -= total[j];
+            share[from + j] = 1.0f / total[j];
+        }
     }
 }
 
@@ -230,17 +297,6 @@ double tb_reduce(size_t n, size_t parts, float *const *part, size_t from, float 
         squares += (double)tb_sum(total);
     }
     return squares;
-}
-
-TB_INLINE tb_vec root(tb_vec x) {
-#if TB_LANES > 1
-    tb_vec y;
-    for (int i = 0; i < TB_LANES; i++)
-        y[i] = sqrtf(x[i]); /* the compiler makes one instruction of it */
-    return y;
-#else
-    return sqrtf(x);
-#endif
 }
 
 void tb_adamw(size_t n, const tb_adamw_settings *o, float *w, const float *g, float *m, float *v) {

@@ -22,8 +22,8 @@ struct tb_trainer {
     size_t threads;
     tb_thread_pool *pool;
     int muon;
-    float *weights, *transposed, *rope;
-    int transposed_is_old;
+    float *weights, *rope;
+    size_t rope_row;
     tb_pass passes[MOST_THREADS]; /* made when a thread first needs one */
     int trains;                   /* the rest is there */
     tb_optimizer optimizer;
@@ -31,6 +31,20 @@ struct tb_trainer {
     float *part[MOST_PARTS]; /* gradients */
     double losses[MOST_PARTS];
 };
+
+/* The table of rotary positions, transposed. */
+static int make_rope(tb_trainer *m) {
+    size_t context = (size_t)m->layout.config.max_position_embeddings, d = m->layout.head;
+    float *table = tb_floats_new(tb_rope_floats(&m->layout.config));
+    m->rope_row = tb_stride(context);
+    m->rope = tb_floats_new((uint64_t)d * m->rope_row);
+    if (table && m->rope) {
+        tb_rope_fill(&m->layout.config, table);
+        tb_transpose(context, d, table, d, m->rope, m->rope_row);
+    }
+    tb_floats_free(table);
+    return table && m->rope ? TB_OK : TB_NO_MEMORY;
+}
 
 int tb_trainer_new(const tb_config *config, int32_t threads, int32_t muon, tb_trainer **made) {
     *made = NULL;
@@ -42,15 +56,12 @@ int tb_trainer_new(const tb_config *config, int32_t threads, int32_t muon, tb_tr
     int result = tb_layout_make(&m->layout, config);
     if (result == TB_OK) {
         m->weights = tb_floats_new(m->layout.size);
-        m->transposed = tb_floats_new(m->layout.transposed_size);
-        m->rope = tb_floats_new((uint64_t)tb_rope_floats(config));
-        if (!m->pool || !m->weights || !m->transposed || !m->rope) result = TB_NO_MEMORY;
+        if (!m->pool || !m->weights || make_rope(m) != TB_OK) result = TB_NO_MEMORY;
     }
     if (result != TB_OK) {
         tb_trainer_free(m);
         return result;
     }
-    tb_rope_fill(config, m->rope);
     *made = m;
     return TB_OK;
 }
@@ -61,7 +72,6 @@ void tb_trainer_free(tb_trainer *m) {
     for (size_t i = 0; i < MOST_PARTS; i++) tb_floats_free(m->part[i]);
     tb_optimizer_free(&m->optimizer);
     tb_floats_free(m->weights);
-    tb_floats_free(m->transposed);
     tb_floats_free(m->rope);
     tb_layout_free(&m->layout);
     tb_thread_pool_free(m->pool);
@@ -90,7 +100,6 @@ int tb_trainer_put(tb_trainer *m, int what, const float *dense) {
     float *to = buffer(m, what);
     if (!to) return TB_NO_MEMORY;
     tb_layout_pack(&m->layout, dense, to);
-    m->transposed_is_old = 1;
     return TB_OK;
 }
 
@@ -135,10 +144,8 @@ static size_t ready_threads(tb_trainer *m, size_t tasks, size_t length, int with
     return wanted;
 }
 
-static tb_weights current(tb_trainer *m) {
-    if (m->transposed_is_old) tb_layout_transpose(&m->layout, m->weights, m->transposed);
-    m->transposed_is_old = 0;
-    return (tb_weights){m->weights, m->transposed, m->rope};
+static tb_weights current(const tb_trainer *m) {
+    return (tb_weights){m->weights, m->rope, m->rope_row};
 }
 
 static tb_pass *pass_of(const job *job, size_t thread) {
@@ -193,7 +200,6 @@ int tb_trainer_step(tb_trainer *m, const int32_t *inputs, const int32_t *targets
     result[1] = tb_optimizer_gather(&m->optimizer, parts, m->part);
     if (!isfinite(result[0]) || !isfinite(result[1])) return TB_NOT_FINITE;
     tb_optimizer_step(&m->optimizer, settings, result[1], m->weights);
-    m->transposed_is_old = 1;
     return TB_OK;
 }
 
@@ -213,11 +219,10 @@ static void logits_of_sequence(void *context, size_t thread, size_t task) {
     float *out = job->out + task * job->length * v;
     if (tb_is_set(job->stop)) return;
     tb_forward(p, &job->weights, job->inputs + task * job->length, job->length);
-    for (size_t from = 0; from < job->length; from += p->head_rows) {
-        size_t rest = job->length - from, rows = rest < p->head_rows ? rest : p->head_rows;
+    for (size_t from = 0; from < job->length; from += p->head_columns) {
+        size_t rest = job->length - from, rows = rest < p->head_columns ? rest : p->head_columns;
         tb_head(p, &job->weights, from, rows);
-        for (size_t i = 0; i < rows; i++, out += v)
-            memcpy(out, p->logits + i * p->v_row, v * sizeof(float));
+        tb_transpose(v, rows, p->logits, p->head_columns, out + from * v, v);
     }
 }
 

@@ -92,6 +92,19 @@ TB_INLINE tb_vec tb_first_lanes(size_t count, tb_vec x, float value) {
 #endif
 }
 
+/* value in the lanes below count, x from there on. */
+TB_INLINE tb_vec tb_last_lanes(size_t count, tb_vec x, float value) {
+    if (count >= TB_LANES) return tb_broadcast(value);
+#if TB_LANES > 1
+    tb_bits lane;
+    for (uint32_t i = 0; i < TB_LANES; i++) lane[i] = i;
+    tb_bits inside = (tb_bits)(lane >= (uint32_t)count);
+    return (tb_vec)((inside & (tb_bits)x) | (~inside & (tb_bits)tb_broadcast(value)));
+#else
+    return x;
+#endif
+}
+
 /* Stores the lanes below count. */
 TB_INLINE void tb_store_first(size_t count, float *p, tb_vec x) {
 #if TB_LANES == 16
