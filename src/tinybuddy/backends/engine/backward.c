@@ -32,17 +32,16 @@ static void head_back(tb_pass *p, const tb_weights *w, const int32_t *targets, s
                       float scale, float *gradient) {
     const tb_place *m = &p->layout->embedding;
     size_t c = m->columns, head_row = p->head_columns;
-    float *share = p->delta;
     for (size_t from = 0; from < t && !tb_is_set(p->stop); from += p->head_columns) {
         size_t columns = t - from < p->head_columns ? t - from : p->head_columns;
         float *normed = p->dx + from, *dn = p->dn + from; /* dx is not yet in use */
         tb_head(p, w, from, columns);
         tb_cross_entropy(m->rows, columns, p->logits, head_row, targets + from, p->loss + from,
-                         share);
-        for (size_t i = 0; i < columns; i++) share[i] *= scale;
+                         p->share);
+        for (size_t i = 0; i < columns; i++) p->share[i] *= scale;
         input_gradient(p, w, m, columns, p->logits, head_row, dn, p->row);
-        tb_scale_columns(c, columns, share, dn, p->row, dn, p->row);
-        tb_scale_columns(c, columns, share, p->normed + from, p->row, normed, p->row);
+        tb_scale_columns(c, columns, p->share, dn, p->row, dn, p->row);
+        tb_scale_columns(c, columns, p->share, p->normed + from, p->row, normed, p->row);
         weight_gradient(p, m, columns, p->logits, head_row, by_position(p, columns, normed),
                         gradient);
     }

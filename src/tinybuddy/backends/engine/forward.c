@@ -44,6 +44,7 @@ static void hand_out(tb_pass *p, arena *a, int with_backward) {
     p->normed = take(a, c, row);
     p->r = take(a, 1, row);
     p->loss = take(a, 1, row);
+    p->share = take(a, 1, row);
     p->logits = take(a, (size_t)l->config.vocab_size, p->head_columns);
     p->scores = take(a, TB_ATTENTION_QUERIES, row);
     if (!with_backward) return;
@@ -141,6 +142,6 @@ void tb_losses(tb_pass *p, const tb_weights *w, const int32_t *targets, size_t t
         size_t columns = t - from < p->head_columns ? t - from : p->head_columns;
         tb_head(p, w, from, columns);
         tb_cross_entropy((size_t)p->layout->config.vocab_size, columns, p->logits, p->head_columns,
-                         targets + from, p->loss + from, NULL);
+                         targets + from, p->loss + from, p->share);
     }
 }

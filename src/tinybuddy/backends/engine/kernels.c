@@ -52,6 +52,8 @@ TB_INLINE void panel(const int rows, const int vecs, size_t m, size_t k, const f
         tile(1, vecs, k, a + i * a_row, a_row, a_col, b, b_row, c + i * c_row, c_row, add);
 }
 
+#define LOG2_E 1.44269504f
+
 enum {
     DEPTH = 128
 }; /* rows of b at a time: 128 x 48 numbers are 24 KB, which the first cache holds */
@@ -96,10 +98,17 @@ void tb_matmul(size_t m, size_t n, size_t k, const float *a, size_t a_row, size_
 }
 
 void tb_transpose(size_t m, size_t n, const float *x, size_t x_row, float *y, size_t y_row) {
-    enum { BLOCK = 16 }; /* is read and written in whole cache lines */
-    for (size_t i0 = 0; i0 < m; i0 += BLOCK)
-        for (size_t j = 0; j < n; j++)
-            for (size_t i = i0; i < m && i < i0 + BLOCK; i++) y[j * y_row + i] = x[i * x_row + j];
+    for (size_t i = 0; i < m; i += TB_LANES)
+        for (size_t j = 0; j < n; j += TB_LANES) {
+            tb_vec block[TB_LANES];
+#pragma GCC unroll 16
+            for (size_t k = 0; k < TB_LANES; k++)
+                block[k] = i + k < m ? tb_load(x + (i + k) * x_row + j) : (tb_vec){0};
+            tb_transpose_vectors(block);
+#pragma GCC unroll 16
+            for (size_t k = 0; k < TB_LANES; k++)
+                if (j + k < n) tb_store(y + (j + k) * y_row + i, block[k]);
+        }
 }
 
 void tb_scale_columns(size_t m, size_t n, const float *factor, const float *x, size_t x_row,
@@ -176,7 +185,8 @@ void tb_norm_back(size_t c, size_t t, size_t row, const float *x, const float *w
 void tb_swiglu(size_t f, size_t t, size_t row, float *gu, float *silu, float *h) {
     for (size_t i = 0; i < f; i++, gu += row, silu += row, h += row)
         for (size_t j = 0; j < t; j += TB_LANES) {
-            tb_vec gate = tb_load(gu + j), s = 1.0f / (1.0f + tb_exp_vector(-gate));
+            tb_vec gate = tb_load(gu + j),
+                   s = 1.0f / (1.0f + tb_exp2_vector(tb_min(tb_broadcast(126.0f), gate * -LOG2_E)));
             tb_store(silu + j, gate * s);
             tb_store(gu + j, s + gate * s * (1.0f - s));
             tb_store(h + j, gate * s * tb_load(gu + f * row + j));
@@ -201,14 +211,24 @@ TB_INLINE tb_vec seen(size_t i, size_t j, tb_vec x, float value) {
 
 void tb_causal_softmax(size_t n, size_t t, size_t first, float scale, float *s, size_t s_row,
                        float *most, float *share) {
+    scale *= LOG2_E;
     for (size_t j = 0; j < t; j += TB_LANES) {
         size_t at = first + j, end = at + TB_LANES < n ? at + TB_LANES : n, i = 0;
         float *p = s + j;
         tb_vec best = tb_broadcast(-INFINITY), total = {0};
         for (; i < end; i++) best = tb_max(seen(i, at, tb_load(p + i * s_row), -INFINITY), best);
         best *= scale;
-        for (i = 0; i < end; i++) {
-            tb_vec e = seen(i, at, tb_exp_vector(tb_load(p + i * s_row) * scale - best), 0.0f);
+        for (i = 0; i + 4 <= at; i += 4) {
+            tb_vec e[4];
+            for (size_t k = 0; k < 4; k++) e[k] = tb_load(p + (i + k) * s_row) * scale - best;
+            tb_exp2_vectors(4, e);
+            for (size_t k = 0; k < 4; k++) {
+                tb_store(p + (i + k) * s_row, e[k]);
+                total += e[k];
+            }
+        }
+        for (; i < end; i++) {
+            tb_vec e = seen(i, at, tb_exp2_vector(tb_load(p + i * s_row) * scale - best), 0.0f);
             tb_store(p + i * s_row, e);
             total += e;
         }
@@ -223,12 +243,12 @@ void tb_causal_softmax_back(size_t t, size_t n, size_t first, float scale, float
                             const float *delta) {
     n = tb_round(n);
     for (size_t i = 0; i < t; i++, s += s_row, dp += s_row) {
-        size_t seen = first + i + 1, j = 0;
-        for (; j < seen; j += TB_LANES) {
-            tb_vec p = tb_exp_vector(tb_load(s + j) * scale - most[i]) * share[i];
+        size_t count = first + i + 1, j = 0;
+        for (; j < count; j += TB_LANES) {
+            tb_vec p = tb_exp2_vector(tb_load(s + j) * (scale * LOG2_E) - most[i]) * share[i];
             tb_vec ds = p * (tb_load(dp + j) - delta[i]) * scale;
-            tb_store(s + j, tb_first_lanes(seen - j, p, 0.0f));
-            tb_store(dp + j, tb_first_lanes(seen - j, ds, 0.0f));
+            tb_store(s + j, tb_first_lanes(count - j, p, 0.0f));
+            tb_store(dp + j, tb_first_lanes(count - j, ds, 0.0f));
         }
         for (; j < n; j += TB_LANES) {
             tb_store(s + j, (tb_vec){0});
@@ -237,49 +257,54 @@ void tb_causal_softmax_back(size_t t, size_t n, size_t first, float scale, float
     }
 }
 
-/* vecs * TB_LANES columns of it. */
-TB_INLINE void cross_entropy(const int vecs, size_t v, float *logits, size_t row, tb_vec *best,
-                             tb_vec *total) {
-    for (int k = 0; k < vecs; k++) best[k] = tb_broadcast(-INFINITY), total[k] = (tb_vec){0};
+/* vecs vectors of columns: logits become e^(logit - best), best joins loss. */
+TB_INLINE void normalize(const int vecs, size_t v, float *logits, size_t row, float *loss,
+                         float *total) {
+    tb_vec best[4], sum[4];
+    for (int k = 0; k < vecs; k++) {
+        best[k] = tb_broadcast(-INFINITY);
+        sum[k] = (tb_vec){0};
+    }
     for (size_t i = 0; i < v; i++)
         for (int k = 0; k < vecs; k++)
             best[k] = tb_max(tb_load(logits + i * row + k * TB_LANES), best[k]);
+    for (int k = 0; k < vecs; k++) {
+        tb_store(loss + k * TB_LANES, tb_load(loss + k * TB_LANES) + best[k]);
+        best[k] *= LOG2_E;
+    }
     for (size_t i = 0; i < v; i++) {
         tb_vec e[4];
-        for (int k = 0; k < vecs; k++) e[k] = tb_load(logits + i * row + k * TB_LANES) - best[k];
-        tb_exp_vectors(vecs, e);
+        for (int k = 0; k < vecs; k++)
+            e[k] = tb_load(logits + i * row + k * TB_LANES) * LOG2_E - best[k];
+        tb_exp2_vectors(vecs, e);
         for (int k = 0; k < vecs; k++) {
             tb_store(logits + i * row + k * TB_LANES, e[k]);
-            total[k] += e[k];
+            sum[k] += e[k];
         }
     }
+    for (int k = 0; k < vecs; k++) tb_store(total + k * TB_LANES, sum[k]);
 }
 
 void tb_cross_entropy(size_t v, size_t t, float *logits, size_t row, const int32_t *targets,
                       float *loss, float *share) {
-    for (size_t from = 0; from < t; from += TB_ALIGN) {
-        enum { VECS = TB_ALIGN / TB_LANES };
-        size_t columns = t - from < TB_ALIGN ? t - from : TB_ALIGN;
-        for (size_t j = 0; j < columns; j++)
-            loss[from + j] = -logits[(size_t)targets[from + j] * row + from + j];
-        float best[TB_ALIGN], total[TB_ALIGN];
-        for (int k = 0; k < VECS; k++) {
-            tb_vec b, s;
-            cross_entropy(1, v, logits + from + k * TB_LANES, row, &b, &s);
-            tb_store(best + k * TB_LANES, b);
-            tb_store(total + k * TB_LANES, s);
-        }
-        for (size_t j = 0; j < columns; j++) {
-            loss[from + j] += logf(total[j]) + best[j];
-            if (!share) continue;
-            logits[(size_t)targets[from + j] * row + from + j] -= total[j];
-            share[from + j] = 1.0f / total[j];
-        }
+    size_t j = 0;
+    for (size_t i = 0; i < t; i++) loss[i] = -logits[(size_t)targets[i] * row + i];
+    for (; j + 4 * TB_LANES <= t; j += 4 * TB_LANES)
+        normalize(4, v, logits + j, row, loss + j, share + j);
+    for (; j < t; j += TB_LANES) normalize(1, v, logits + j, row, loss + j, share + j);
+    for (size_t i = 0; i < t; i++) {
+        loss[i] += logf(share[i]);
+        logits[(size_t)targets[i] * row + i] -= share[i];
+        share[i] = 1.0f / share[i];
     }
 }
 
 void tb_exp(int64_t n, const float *x, float *y) {
     for (int64_t j = 0; j < n; j += TB_LANES) tb_store(y + j, tb_exp_vector(tb_load(x + j)));
+}
+
+void tb_exp2(int64_t n, const float *x, float *y) {
+    for (int64_t j = 0; j < n; j += TB_LANES) tb_store(y + j, tb_exp2_vector(tb_load(x + j)));
 }
 
 double tb_reduce(size_t n, size_t parts, float *const *part, size_t from, float *out) {

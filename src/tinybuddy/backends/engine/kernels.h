@@ -34,7 +34,7 @@ typedef struct tb_adamw_settings {
 void tb_matmul(size_t m, size_t n, size_t k, const float *a, size_t a_row, size_t a_col,
                const float *b, size_t b_row, float *c, size_t c_row, int add);
 
-/* x (m, n) to y (n, m). */
+/* x (m, n) to y (n, m), whose rows are filled up to whole vectors with zeros. */
 void tb_transpose(size_t m, size_t n, const float *x, size_t x_row, float *y, size_t y_row);
 
 /* y (m, n) = x, each column multiplied by its own factor. */
@@ -60,8 +60,9 @@ void tb_swiglu(size_t f, size_t t, size_t row, float *gu, float *silu, float *h)
 void tb_swiglu_back(size_t f, size_t t, size_t row, float *gu, const float *silu, const float *dh,
                     float *h);
 
-/* Columns first .. first+t-1 of scores (n, t) become exp(scale score - most) of the rows up to
-   their own number, 0 after; keeps most (t), the largest scaled score, and share (t), 1 / sum. */
+/* Columns first .. first+t-1 of scores (n, t) become exp(scale score) over their
+   largest of the rows up to their own number, 0 after; keeps that, log2 of it, and share (t), 1 /
+   sum. */
 void tb_causal_softmax(size_t n, size_t t, size_t first, float scale, float *s, size_t s_row,
                        float *most, float *share);
 /* Scores (t, n) of which rows are first .. first+t-1 become the same times share, and in place of
@@ -70,14 +71,15 @@ void tb_causal_softmax_back(size_t t, size_t n, size_t first, float scale, float
                             size_t s_row, const float *most, const float *share,
                             const float *delta);
 
-/* Loss (t) is log sum exp - logit[target] of each column of logits (v, t), which are spoiled; with
-   share (t) they become the gradient of the losses once multiplied by it. */
+/* Loss (t) is log sum exp - logit[target] of each column of logits (v, t), which become the
+   gradient of the losses once multiplied by share (t). */
 void tb_cross_entropy(size_t v, size_t t, float *logits, size_t row, const int32_t *targets,
                       float *loss, float *share);
 
-/* y (n) = e^x: what all of the above use, here to be tested;
-   n in whole vectors. */
+/* y (n) = e^x, as decoding has it, and 2^x, as all of the above: here to be tested; n in whole
+   vectors. */
 void tb_exp(int64_t n, const float *x, float *y);
+void tb_exp2(int64_t n, const float *x, float *y);
 
 /* sum = part[0] + part[1] + ..., in that order, of the n numbers at from; returns the sum of
    their squares. */

@@ -14,8 +14,8 @@ typedef struct tb_layer_numbers {
     float *n1;    /* (C, T) normed */
     float *r1;    /* (T) 1 / root mean square */
     float *qkv;   /* ((H + 2K) D, T) queries, keys, values */
-    float *most;  /* (H, T) largest scaled score */
-    float *share; /* (H, T) 1 / sum of exp(score - most) */
+    float *most;  /* (H, T) log2 of the largest weight of a key */
+    float *share; /* (H, T) 1 / sum of the weights by the largest */
     float *mixed; /* (H D, T) values mixed by attention */
     float *x1;    /* (C, T) after attention */
     float *n2, *r2;
@@ -35,6 +35,7 @@ typedef struct tb_pass {
     float *last, *normed, *r; /* (C, T) after the last block, normed; (T) */
     float *logits;            /* (V, head_columns) */
     float *loss;              /* (T) of each position */
+    float *share;             /* (T) the gradient of logits is still to be multiplied by */
     float *scores;            /* of one head, (T, QUERIES) or (QUERIES, T) */
     float *dscores;           /* what follows is of the way back only */
     float *delta;             /* (T) sum of probabilities by their gradients */

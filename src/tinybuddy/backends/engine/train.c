@@ -40,7 +40,8 @@ static int make_rope(tb_trainer *m) {
     m->rope = tb_floats_new((uint64_t)d * m->rope_row);
     if (table && m->rope) {
         tb_rope_fill(&m->layout.config, table);
-        tb_transpose(context, d, table, d, m->rope, m->rope_row);
+        for (size_t i = 0; i < context; i++)
+            for (size_t j = 0; j < d; j++) m->rope[j * m->rope_row + i] = table[i * d + j];
     }
     tb_floats_free(table);
     return table && m->rope ? TB_OK : TB_NO_MEMORY;
@@ -222,7 +223,8 @@ static void logits_of_sequence(void *context, size_t thread, size_t task) {
     for (size_t from = 0; from < job->length; from += p->head_columns) {
         size_t rest = job->length - from, rows = rest < p->head_columns ? rest : p->head_columns;
         tb_head(p, &job->weights, from, rows);
-        tb_transpose(v, rows, p->logits, p->head_columns, out + from * v, v);
+        for (size_t i = 0; i < rows; i++, out += v)
+            for (size_t j = 0; j < v; j++) out[j] = p->logits[j * p->head_columns + i];
     }
 }
 
