@@ -58,8 +58,8 @@ void tb_backward(tb_pass *p, const tb_weights *w, const int32_t *ids, const int3
     for (int i = l->config.num_hidden_layers - 1; i >= 0; i--) {
         const tb_layer_layout *m = &l->layers[i];
         tb_layer_numbers *y = &p->layers[i];
-        input_gradient(p, w, &m->down, t, p->dx, row, p->dh, row);
-        tb_swiglu_back(f, t, row, y->gu, y->silu, p->dh, p->h);
+        input_gradient(p, w, &m->down, t, p->dx, row, p->h, row);
+        tb_swiglu_back(f, t, row, y->gu, y->silu, p->h);
         weight_gradient(p, &m->down, t, p->h, row, by_position(p, t, p->dx), gradient);
         input_gradient(p, w, &m->gu, t, y->gu, row, p->dn, row);
         weight_gradient(p, &m->gu, t, y->gu, row, by_position(p, t, y->n2), gradient);

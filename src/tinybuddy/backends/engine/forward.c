@@ -39,25 +39,29 @@ static void hand_out(tb_pass *p, arena *a, int with_backward) {
         y->gu = take(a, 2 * f, row);
         y->silu = take(a, f, row);
     }
-    p->h = take(a, f, row);
     p->last = take(a, c, row);
     p->normed = take(a, c, row);
     p->r = take(a, 1, row);
     p->loss = take(a, 1, row);
     p->share = take(a, 1, row);
+    if (with_backward) {
+        p->delta = take(a, 1, row);
+        p->by_position = take(a, p->length, p->c_row);
+        p->dx = take(a, c, row);
+        p->dn = take(a, c, row);
+    }
+    arena other = *a; /* what logits are no longer needed beside shares their cache lines */
     p->logits = take(a, (size_t)l->config.vocab_size, p->head_columns);
-    p->scores = take(a, TB_ATTENTION_QUERIES, row);
-    if (!with_backward) return;
-    p->dscores = take(a, TB_ATTENTION_QUERIES, row);
-    p->delta = take(a, 1, row);
-    p->keys = take(a, p->length, p->d_row);
-    p->dqueries = take(a, TB_ATTENTION_QUERIES, p->d_row);
-    p->by_position = take(a, p->length, p->c_row);
-    p->dx = take(a, c, row);
-    p->dn = take(a, c, row);
-    p->dqkv = take(a, qkv, row);
-    p->dmixed = take(a, c, row);
-    p->dh = take(a, f, row);
+    p->h = take(&other, f, row);
+    p->scores = take(&other, TB_ATTENTION_QUERIES, row);
+    if (with_backward) {
+        p->dscores = take(&other, TB_ATTENTION_QUERIES, row);
+        p->keys = take(&other, p->length, p->d_row);
+        p->dqueries = take(&other, TB_ATTENTION_QUERIES, p->d_row);
+        p->dqkv = take(&other, qkv, row);
+        p->dmixed = take(&other, c, row);
+    }
+    if (other.used > a->used) a->used = other.used;
 }
 
 int tb_pass_make(tb_pass *p, const tb_layout *l, size_t length, int with_backward) {

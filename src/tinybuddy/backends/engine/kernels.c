@@ -193,14 +193,13 @@ void tb_swiglu(size_t f, size_t t, size_t row, float *gu, float *silu, float *h)
         }
 }
 
-void tb_swiglu_back(size_t f, size_t t, size_t row, float *gu, const float *silu, const float *dh,
-                    float *h) {
-    for (size_t i = 0; i < f; i++, gu += row, silu += row, dh += row, h += row)
+void tb_swiglu_back(size_t f, size_t t, size_t row, float *gu, const float *silu, float *h) {
+    for (size_t i = 0; i < f; i++, gu += row, silu += row, h += row)
         for (size_t j = 0; j < t; j += TB_LANES) {
-            tb_vec up = tb_load(gu + f * row + j), d = tb_load(dh + j);
-            tb_store(h + j, tb_load(silu + j) * up);
+            tb_vec up = tb_load(gu + f * row + j), d = tb_load(h + j), s = tb_load(silu + j);
             tb_store(gu + j, d * up * tb_load(gu + j));
-            tb_store(gu + f * row + j, d * tb_load(silu + j));
+            tb_store(gu + f * row + j, d * s);
+            tb_store(h + j, s * up);
         }
 }
 

@@ -56,9 +56,8 @@ void tb_norm_back(size_t c, size_t t, size_t row, const float *x, const float *w
 /* h (f, t) = silu(gate) up, gate lying above up in gu (2f, t); keeps silu, and the derivative of
    silu in place of gate. */
 void tb_swiglu(size_t f, size_t t, size_t row, float *gu, float *silu, float *h);
-/* In place of gu its gradient, from dh; h again. */
-void tb_swiglu_back(size_t f, size_t t, size_t row, float *gu, const float *silu, const float *dh,
-                    float *h);
+/* In place of gu its gradient, and in place of the gradient of h what h was. */
+void tb_swiglu_back(size_t f, size_t t, size_t row, float *gu, const float *silu, float *h);
 
 /* Columns first .. first+t-1 of scores (n, t) become exp(scale score) over their
    largest of the rows up to their own number, 0 after; keeps that, log2 of it, and share (t), 1 /

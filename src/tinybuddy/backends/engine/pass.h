@@ -31,7 +31,7 @@ typedef struct tb_pass {
     size_t row, c_row;   /* floats from one feature to the next; from one position to the next */
     size_t head_columns; /* positions whose logits are computed at a time */
     tb_layer_numbers *layers;
-    float *h;                 /* (F, T) silu(gate) up */
+    float *h;                 /* (F, T) silu(gate) up; on the way back first its gradient */
     float *last, *normed, *r; /* (C, T) after the last block, normed; (T) */
     float *logits;            /* (V, head_columns) */
     float *loss;              /* (T) of each position */
@@ -41,8 +41,8 @@ typedef struct tb_pass {
     float *delta;             /* (T) sum of probabilities by their gradients */
     float *keys, *dqueries;   /* (T, D) of one head, (QUERIES, D), in rows of d_row */
     size_t d_row;
-    float *by_position;                  /* (T, C) */
-    float *dx, *dn, *dqkv, *dmixed, *dh; /* gradients of what they name; that of gu is gu */
+    float *by_position;             /* (T, C) */
+    float *dx, *dn, *dqkv, *dmixed; /* gradients of what they name; that of gu is gu */
     float *memory;
 } tb_pass;
 
