@@ -62,25 +62,26 @@ void tb_attend_back(tb_pass *p, const tb_weights *w, const tb_layer_numbers *y, 
     for (size_t h = 0; h < heads; h++) {
         size_t q_at = query_row(l, h) * p->row, k_at = key_row(l, h) * p->row;
         size_t v_at = k_at + l->kv_width * p->row;
-        const float *q = y->qkv + q_at, *k = y->qkv + k_at, *v = y->qkv + v_at;
-        const float *most = y->most + h * p->row, *share = y->share + h * p->row;
-        if (h % group == 0) tb_transpose(l->head, t, k, p->row, p->keys, p->d_row);
+        const tb_head head = {.size = l->head,
+                              .row = p->row,
+                              .q = y->qkv + q_at,
+                              .k = y->qkv + k_at,
+                              .v = y->qkv + v_at,
+                              .dmixed = p->dmixed + q_at};
+        if (h % group == 0) tb_transpose(l->head, t, head.k, p->row, p->keys, p->d_row);
         /* sum_j p_j dp_j = mixed . dmixed */
-        tb_column_dots(l->head, t, y->mixed + q_at, p->dmixed + q_at, p->row, p->delta);
+        tb_column_dots(l->head, t, y->mixed + q_at, head.dmixed, p->row, p->delta);
         for (size_t from = 0; from < t && !tb_is_set(p->stop); from += QUERIES) {
             size_t queries = t - from < QUERIES ? t - from : QUERIES, keys = from + queries;
-            const float *dmixed = p->dmixed + q_at + from;
-            tb_matmul(queries, keys, l->head, q + from, 1, p->row, k, p->row, p->scores, p->row, 0);
-            tb_matmul(queries, keys, l->head, dmixed, 1, p->row, v, p->row, p->dscores, p->row, 0);
-            tb_causal_softmax_back(queries, keys, from, scale, p->scores, p->dscores, p->row,
-                                   most + from, share + from, p->delta + from);
+            tb_causal_softmax_back(&head, from, queries, scale, y->most + h * p->row,
+                                   y->share + h * p->row, p->delta, p->scores, p->dscores);
             tb_matmul(queries, l->head, keys, p->dscores, p->row, 1, p->keys, p->d_row, p->dqueries,
                       p->d_row, 0);
             tb_transpose(queries, l->head, p->dqueries, p->d_row, p->dqkv + q_at + from, p->row);
-            tb_matmul(l->head, keys, queries, q + from, p->row, 1, p->dscores, p->row,
+            tb_matmul(l->head, keys, queries, head.q + from, p->row, 1, p->dscores, p->row,
                       p->dqkv + k_at, p->row, 1);
-            tb_matmul(l->head, keys, queries, dmixed, p->row, 1, p->scores, p->row, p->dqkv + v_at,
-                      p->row, 1);
+            tb_matmul(l->head, keys, queries, head.dmixed + from, p->row, 1, p->scores, p->row,
+                      p->dqkv + v_at, p->row, 1);
         }
     }
     rotate(p, w, p->dqkv, t, -1.0f);

@@ -35,7 +35,7 @@ static void head_back(tb_pass *p, const tb_weights *w, const int32_t *targets, s
     for (size_t from = 0; from < t && !tb_is_set(p->stop); from += p->head_columns) {
         size_t columns = t - from < p->head_columns ? t - from : p->head_columns;
         float *normed = p->dx + from, *dn = p->dn + from; /* dx is not yet in use */
-        tb_head(p, w, from, columns);
+        tb_logits(p, w, from, columns);
         tb_cross_entropy(m->rows, columns, p->logits, head_row, targets + from, p->loss + from,
                          p->share);
         for (size_t i = 0; i < columns; i++) p->share[i] *= scale;

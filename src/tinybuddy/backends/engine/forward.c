@@ -136,7 +136,7 @@ void tb_forward(tb_pass *p, const tb_weights *w, const int32_t *ids, size_t t) {
     tb_norm(c, t, row, eps, p->last, w->weights + l->norm.at, p->normed, p->r);
 }
 
-void tb_head(tb_pass *p, const tb_weights *w, size_t from, size_t columns) {
+void tb_logits(tb_pass *p, const tb_weights *w, size_t from, size_t columns) {
     tb_project(p, w, &p->layout->embedding, columns, p->normed + from, p->row, p->logits,
                p->head_columns, 0);
 }
@@ -144,7 +144,7 @@ void tb_head(tb_pass *p, const tb_weights *w, size_t from, size_t columns) {
 void tb_losses(tb_pass *p, const tb_weights *w, const int32_t *targets, size_t t) {
     for (size_t from = 0; from < t && !tb_is_set(p->stop); from += p->head_columns) {
         size_t columns = t - from < p->head_columns ? t - from : p->head_columns;
-        tb_head(p, w, from, columns);
+        tb_logits(p, w, from, columns);
         tb_cross_entropy((size_t)p->layout->config.vocab_size, columns, p->logits, p->head_columns,
                          targets + from, p->loss + from, p->share);
     }

@@ -237,23 +237,65 @@ void tb_causal_softmax(size_t n, size_t t, size_t first, float scale, float *s, 
     }
 }
 
-void tb_causal_softmax_back(size_t t, size_t n, size_t first, float scale, float *s, float *dp,
-                            size_t s_row, const float *most, const float *share,
-                            const float *delta) {
-    n = tb_round(n);
-    for (size_t i = 0; i < t; i++, s += s_row, dp += s_row) {
-        size_t count = first + i + 1, j = 0;
-        for (; j < count; j += TB_LANES) {
-            tb_vec p = tb_exp2_vector(tb_load(s + j) * (scale * LOG2_E) - most[i]) * share[i];
-            tb_vec ds = p * (tb_load(dp + j) - delta[i]) * scale;
-            tb_store(s + j, tb_first_lanes(count - j, p, 0.0f));
-            tb_store(dp + j, tb_first_lanes(count - j, ds, 0.0f));
-        }
-        for (; j < n; j += TB_LANES) {
-            tb_store(s + j, (tb_vec){0});
-            tb_store(dp + j, (tb_vec){0});
+/* Of rows queries from number first on, vecs vectors of keys from number j on. */
+TB_INLINE void scores_back(const int rows, const int vecs, const tb_head *h, size_t first, size_t j,
+                           float scale, const float *most, const float *share, const float *delta,
+                           float *p, float *ds) {
+    tb_vec score[8], dp[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < rows * vecs; i++) score[i] = dp[i] = (tb_vec){0};
+    for (size_t d = 0; d < h->size; d++) {
+        const size_t at = d * h->row;
+#pragma GCC unroll 4
+        for (int i = 0; i < rows; i++) {
+            const tb_vec q = tb_broadcast(h->q[at + first + i]);
+            const tb_vec dmixed = tb_broadcast(h->dmixed[at + first + i]);
+#pragma GCC unroll 2
+            for (int k = 0; k < vecs; k++) {
+                score[i * vecs + k] += q * tb_load(h->k + at + j + k * TB_LANES);
+                dp[i * vecs + k] += dmixed * tb_load(h->v + at + j + k * TB_LANES);
+            }
         }
     }
+#pragma GCC unroll 8
+    for (int i = 0; i < rows * vecs; i++)
+        score[i] = score[i] * (scale * LOG2_E) - most[first + i / vecs];
+    tb_exp2_vectors(rows * vecs, score);
+#pragma GCC unroll 8
+    for (int i = 0; i < rows * vecs; i++) {
+        const size_t query = first + i / vecs, key = j + i % vecs * TB_LANES;
+        const size_t seen = query < key ? 0 : query - key + 1, at = i / vecs * h->row + key;
+        const tb_vec x = score[i] * share[query];
+        tb_store(p + at, tb_first_lanes(seen, x, 0.0f));
+        tb_store(ds + at, tb_first_lanes(seen, x * (dp[i] - delta[query]) * scale, 0.0f));
+    }
+}
+
+TB_INLINE void rows_of_scores_back(const int rows, const tb_head *h, size_t first, size_t n,
+                                   float scale, const float *most, const float *share,
+                                   const float *delta, float *p, float *ds) {
+    const size_t seen = tb_round(first + (size_t)rows);
+    size_t j = 0;
+    for (; j + 2 * TB_LANES <= seen; j += 2 * TB_LANES)
+        scores_back(rows, 2, h, first, j, scale, most, share, delta, p, ds);
+    for (; j < seen; j += TB_LANES)
+        scores_back(rows, 1, h, first, j, scale, most, share, delta, p, ds);
+    for (; j < n; j += TB_LANES)
+        for (int i = 0; i < rows; i++) {
+            tb_store(p + i * h->row + j, (tb_vec){0});
+            tb_store(ds + i * h->row + j, (tb_vec){0});
+        }
+}
+
+void tb_causal_softmax_back(const tb_head *h, size_t first, size_t t, float scale,
+                            const float *most, const float *share, const float *delta, float *p,
+                            float *ds) {
+    enum { ROWS = TB_LANES == 8 ? 2 : 4 }; /* by 2 vectors twice, of 16 registers or 32 */
+    const size_t n = tb_round(first + t), end = first + t;
+    for (; first + ROWS <= end; first += ROWS, p += ROWS * h->row, ds += ROWS * h->row)
+        rows_of_scores_back(ROWS, h, first, n, scale, most, share, delta, p, ds);
+    for (; first < end; first++, p += h->row, ds += h->row)
+        rows_of_scores_back(1, h, first, n, scale, most, share, delta, p, ds);
 }
 
 /* vecs vectors of columns: logits become e^(logit - best), best joins loss. */

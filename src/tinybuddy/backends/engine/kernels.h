@@ -64,11 +64,18 @@ void tb_swiglu_back(size_t f, size_t t, size_t row, float *gu, const float *silu
    sum. */
 void tb_causal_softmax(size_t n, size_t t, size_t first, float scale, float *s, size_t s_row,
                        float *most, float *share);
-/* Scores (t, n) of which rows are first .. first+t-1 become the same times share, and in place of
-   dp, the gradient of that, is that of the scores; delta (t) holds sum_j p_j dp_j. */
-void tb_causal_softmax_back(size_t t, size_t n, size_t first, float scale, float *s, float *dp,
-                            size_t s_row, const float *most, const float *share,
-                            const float *delta);
+/* One head's queries, keys, values and gradient of what it mixed, (size, T) in rows of row. */
+typedef struct tb_head {
+    size_t size, row;
+    const float *q, *k, *v, *dmixed;
+} tb_head;
+
+/* Of queries first .. first+t-1 the probabilities p (t, first+t) of keys and the gradient ds of
+   their scores; most, share and delta (T) are those of each query, delta being sum_j p_j dp_j.
+   Scores are not stored on the way. */
+void tb_causal_softmax_back(const tb_head *h, size_t first, size_t t, float scale,
+                            const float *most, const float *share, const float *delta, float *p,
+                            float *ds);
 
 /* Loss (t) is log sum exp - logit[target] of each column of logits (v, t), which become the
    gradient of the losses once multiplied by share (t). */

@@ -72,7 +72,7 @@ void tb_forward(tb_pass *p, const tb_weights *w, const int32_t *ids, size_t t);
 
 /* Logits (V, columns) of positions from .. from+columns-1 into p->logits; from is a multiple of
    head_columns, and columns at most that. */
-void tb_head(tb_pass *p, const tb_weights *w, size_t from, size_t columns);
+void tb_logits(tb_pass *p, const tb_weights *w, size_t from, size_t columns);
 
 /* Losses of all positions into p->loss, without gradient. */
 void tb_losses(tb_pass *p, const tb_weights *w, const int32_t *targets, size_t t);

@@ -222,7 +222,7 @@ static void logits_of_sequence(void *context, size_t thread, size_t task) {
     tb_forward(p, &job->weights, job->inputs + task * job->length, job->length);
     for (size_t from = 0; from < job->length; from += p->head_columns) {
         size_t rest = job->length - from, rows = rest < p->head_columns ? rest : p->head_columns;
-        tb_head(p, &job->weights, from, rows);
+        tb_logits(p, &job->weights, from, rows);
         for (size_t i = 0; i < rows; i++, out += v)
             for (size_t j = 0; j < v; j++) out[j] = p->logits[j * p->head_columns + i];
     }
