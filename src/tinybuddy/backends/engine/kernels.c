@@ -54,6 +54,26 @@ TB_INLINE void panel(const int rows, const int vecs, size_t m, size_t k, const f
 
 #define LOG2_E 1.44269504f
 
+#if TB_LANES == 16
+typedef float half_vec __attribute__((vector_size(32), aligned(4), may_alias));
+
+/* At most 8 columns, as of a head of 8 numbers: AMD's processors do two half vectors at a time. */
+TB_INLINE void narrow(const int rows, size_t k, const float *a, size_t a_row, size_t a_col,
+                      const float *b, size_t b_row, float *c, size_t c_row, int add) {
+    half_vec acc[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+        acc[i] = add ? *(const half_vec *)(c + i * c_row) : (half_vec){0};
+    for (size_t p = 0; p < k; p++) {
+        const half_vec row = *(const half_vec *)(b + p * b_row);
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++) acc[i] += a[i * a_row + p * a_col] * row;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++) *(half_vec *)(c + i * c_row) = acc[i];
+}
+#endif
+
 enum {
     DEPTH = 128
 }; /* rows of b at a time: 128 x 48 numbers are 24 KB, which the first cache holds */
@@ -87,6 +107,16 @@ enum { HEIGHT = 24 };
 
 void tb_matmul(size_t m, size_t n, size_t k, const float *a, size_t a_row, size_t a_col,
                const float *b, size_t b_row, float *c, size_t c_row, int add) {
+#if TB_LANES == 16
+    if (n <= 8) {
+        size_t i = 0;
+        for (; i + 16 <= m; i += 16)
+            narrow(16, k, a + i * a_row, a_row, a_col, b, b_row, c + i * c_row, c_row, add);
+        for (; i < m; i++)
+            narrow(1, k, a + i * a_row, a_row, a_col, b, b_row, c + i * c_row, c_row, add);
+        return;
+    }
+#endif
     n = tb_round(n);
     size_t height = n > 512 ? HEIGHT : m;
     for (size_t from = 0; from == 0 || from < k; from += DEPTH) {
