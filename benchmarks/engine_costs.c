@@ -188,7 +188,7 @@ static void training(double flops) {
     MEDIAN(t, 5, tb_forward(&pass, &w, ids, T); tb_losses(&pass, &w, targets, T));
     row("forward, with the output head and its loss", t, matrices, "GFLOP/s", flops);
     MEDIAN(t, 5, tb_forward(&pass, &w, ids, T);
-           tb_backward(&pass, &w, ids, targets, T, 1.0f, gradient));
+           tb_backward(&pass, &w, ids, targets, T, 1.0f, gradient, 1));
     row("forward and backward", t, 3 * matrices, "GFLOP/s", flops);
 }
 

@@ -27,22 +27,29 @@ static void rotate(const tb_pass *p, const tb_weights *w, float *qkv, size_t t, 
                       qkv + j * p->row, qkv + (half + j) * p->row);
 }
 
+static tb_head head_of(const tb_pass *p, const tb_layer_numbers *y, size_t h) {
+    const tb_layout *l = p->layout;
+    const float *k = y->qkv + key_row(l, h) * p->row;
+    return (tb_head){.size = l->head,
+                     .row = p->row,
+                     .q = y->qkv + query_row(l, h) * p->row,
+                     .k = k,
+                     .v = k + l->kv_width * p->row,
+                     .dmixed = p->dmixed ? p->dmixed + query_row(l, h) * p->row : NULL};
+}
+
 void tb_attend(tb_pass *p, const tb_weights *w, tb_layer_numbers *y, size_t t) {
     const tb_layout *l = p->layout;
     float scale = 1.0f / sqrtf((float)l->head);
     rotate(p, w, y->qkv, t, 1.0f);
     for (size_t h = 0; h < (size_t)l->config.num_attention_heads; h++) {
-        const float *q = y->qkv + query_row(l, h) * p->row;
-        const float *k = y->qkv + key_row(l, h) * p->row, *v = k + l->kv_width * p->row;
+        const tb_head head = head_of(p, y, h);
         float *mixed = y->mixed + query_row(l, h) * p->row;
         float *most = y->most + h * p->row, *share = y->share + h * p->row;
         for (size_t from = 0; from < t && !tb_is_set(p->stop); from += QUERIES) {
             size_t queries = t - from < QUERIES ? t - from : QUERIES, keys = from + queries;
-            tb_matmul(keys, queries, l->head, k, 1, p->row, q + from, p->row, p->scores, QUERIES,
-                      0);
-            tb_causal_softmax(keys, queries, from, scale, p->scores, QUERIES, most + from,
-                              share + from);
-            tb_matmul(l->head, queries, keys, v, p->row, 1, p->scores, QUERIES, mixed + from,
+            tb_causal_softmax(&head, from, queries, scale, p->scores, QUERIES, most, share);
+            tb_matmul(l->head, queries, keys, head.v, p->row, 1, p->scores, QUERIES, mixed + from,
                       p->row, 0);
             tb_scale_columns(l->head, queries, share + from, mixed + from, p->row, mixed + from,
                              p->row);
@@ -62,12 +69,7 @@ void tb_attend_back(tb_pass *p, const tb_weights *w, const tb_layer_numbers *y, 
     for (size_t h = 0; h < heads; h++) {
         size_t q_at = query_row(l, h) * p->row, k_at = key_row(l, h) * p->row;
         size_t v_at = k_at + l->kv_width * p->row;
-        const tb_head head = {.size = l->head,
-                              .row = p->row,
-                              .q = y->qkv + q_at,
-                              .k = y->qkv + k_at,
-                              .v = y->qkv + v_at,
-                              .dmixed = p->dmixed + q_at};
+        const tb_head head = head_of(p, y, h);
         if (h % group == 0) tb_transpose(l->head, t, head.k, p->row, p->keys, p->d_row);
         /* sum_j p_j dp_j = mixed . dmixed */
         tb_column_dots(l->head, t, y->mixed + q_at, head.dmixed, p->row, p->delta);

@@ -12,12 +12,12 @@ static void input_gradient(const tb_pass *p, const tb_weights *w, const tb_place
     tb_project(p, w, &transposed, t, dy, dy_row, dx, dx_row, 0);
 }
 
-/* dW += dy x^T, of which the factor with C features lies by position. */
+/* dW = dy x^T, or +=, of which the factor with C features lies by position. */
 static void weight_gradient(const tb_pass *p, const tb_place *m, size_t t, const float *wide,
-                            size_t wide_row, const float *by_position, float *gradient) {
+                            size_t wide_row, const float *by_position, float *gradient, int add) {
     if (!tb_is_set(p->stop))
         tb_matmul(m->rows, m->columns, t, wide, wide_row, 1, by_position, p->c_row,
-                  gradient + m->at, m->stride, 1);
+                  gradient + m->at, m->stride, add);
 }
 
 /* x (C, t) by position. */
@@ -29,7 +29,7 @@ static const float *by_position(const tb_pass *p, size_t t, const float *x) {
 /* Losses and, block of positions by block, the gradient of their logits, still to be multiplied by
    each position's share, as its products are instead; dn (C, t) comes of it. */
 static void head_back(tb_pass *p, const tb_weights *w, const int32_t *targets, size_t t,
-                      float scale, float *gradient) {
+                      float scale, float *gradient, int add) {
     const tb_place *m = &p->layout->embedding;
     size_t c = m->columns, head_row = p->head_columns;
     for (size_t from = 0; from < t && !tb_is_set(p->stop); from += p->head_columns) {
@@ -43,36 +43,36 @@ static void head_back(tb_pass *p, const tb_weights *w, const int32_t *targets, s
         tb_scale_columns(c, columns, p->share, dn, p->row, dn, p->row);
         tb_scale_columns(c, columns, p->share, p->normed + from, p->row, normed, p->row);
         weight_gradient(p, m, columns, p->logits, head_row, by_position(p, columns, normed),
-                        gradient);
+                        gradient, add || from);
     }
 }
 
 void tb_backward(tb_pass *p, const tb_weights *w, const int32_t *ids, const int32_t *targets,
-                 size_t t, float scale, float *gradient) {
+                 size_t t, float scale, float *gradient, int add) {
     const tb_layout *l = p->layout;
     size_t c = (size_t)l->config.hidden_size, f = (size_t)l->config.intermediate_size, row = p->row;
-    head_back(p, w, targets, t, scale, gradient);
+    head_back(p, w, targets, t, scale, gradient, add);
     memset(p->dx, 0, c * row * sizeof(float));
     tb_norm_back(c, t, row, p->last, w->weights + l->norm.at, p->r, p->dn, p->dx,
-                 gradient + l->norm.at);
+                 gradient + l->norm.at, add);
     for (int i = l->config.num_hidden_layers - 1; i >= 0; i--) {
         const tb_layer_layout *m = &l->layers[i];
         tb_layer_numbers *y = &p->layers[i];
         input_gradient(p, w, &m->down, t, p->dx, row, p->h, row);
         tb_swiglu_back(f, t, row, y->gu, y->silu, p->h);
-        weight_gradient(p, &m->down, t, p->h, row, by_position(p, t, p->dx), gradient);
+        weight_gradient(p, &m->down, t, p->h, row, by_position(p, t, p->dx), gradient, add);
         input_gradient(p, w, &m->gu, t, y->gu, row, p->dn, row);
-        weight_gradient(p, &m->gu, t, y->gu, row, by_position(p, t, y->n2), gradient);
+        weight_gradient(p, &m->gu, t, y->gu, row, by_position(p, t, y->n2), gradient, add);
         tb_norm_back(c, t, row, y->x1, w->weights + m->norm2.at, y->r2, p->dn, p->dx,
-                     gradient + m->norm2.at);
+                     gradient + m->norm2.at, add);
 
         input_gradient(p, w, &m->o, t, p->dx, row, p->dmixed, row);
-        weight_gradient(p, &m->o, t, y->mixed, row, by_position(p, t, p->dx), gradient);
+        weight_gradient(p, &m->o, t, y->mixed, row, by_position(p, t, p->dx), gradient, add);
         tb_attend_back(p, w, y, t);
         input_gradient(p, w, &m->qkv, t, p->dqkv, row, p->dn, row);
-        weight_gradient(p, &m->qkv, t, p->dqkv, row, by_position(p, t, y->n1), gradient);
+        weight_gradient(p, &m->qkv, t, p->dqkv, row, by_position(p, t, y->n1), gradient, add);
         tb_norm_back(c, t, row, y->x, w->weights + m->norm1.at, y->r1, p->dn, p->dx,
-                     gradient + m->norm1.at);
+                     gradient + m->norm1.at, add);
     }
     const float *dx = by_position(p, t, p->dx); /* of the embedding's other use: a row looked up */
     for (size_t i = 0; i < t; i++, dx += p->c_row) {

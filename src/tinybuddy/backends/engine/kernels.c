@@ -191,7 +191,7 @@ void tb_norm(size_t c, size_t t, size_t row, float eps, const float *x, const fl
 
 /* With u = dy w: dx = r u - x r^3 mean(u x), dw = sum over columns of dy x r. */
 void tb_norm_back(size_t c, size_t t, size_t row, const float *x, const float *w, const float *r,
-                  const float *dy, float *dx, float *dw) {
+                  const float *dy, float *dx, float *dw, int add) {
     for (size_t j = 0; j < t; j += TB_LANES) {
         tb_vec dot = {0}, share = tb_load(r + j);
         for (size_t i = 0; i < c; i++)
@@ -207,7 +207,7 @@ void tb_norm_back(size_t c, size_t t, size_t row, const float *x, const float *w
         tb_vec sum = {0};
         for (size_t j = 0; j < t; j += TB_LANES)
             sum += tb_first_lanes(t - j, tb_load(dy + j) * tb_load(x + j) * tb_load(r + j), 0.0f);
-        dw[i] += tb_sum(sum);
+        dw[i] = tb_sum(sum) + (add ? dw[i] : 0.0f);
     }
 }
 
@@ -238,33 +238,73 @@ TB_INLINE tb_vec seen(size_t i, size_t j, tb_vec x, float value) {
     return i <= j ? x : tb_last_lanes(i - j, x, value);
 }
 
-void tb_causal_softmax(size_t n, size_t t, size_t first, float scale, float *s, size_t s_row,
-                       float *most, float *share) {
-    scale *= LOG2_E;
-    for (size_t j = 0; j < t; j += TB_LANES) {
-        size_t at = first + j, end = at + TB_LANES < n ? at + TB_LANES : n, i = 0;
-        float *p = s + j;
-        tb_vec best = tb_broadcast(-INFINITY), total = {0};
-        for (; i < end; i++) best = tb_max(seen(i, at, tb_load(p + i * s_row), -INFINITY), best);
-        best *= scale;
-        for (i = 0; i + 4 <= at; i += 4) {
-            tb_vec e[4];
-            for (size_t k = 0; k < 4; k++) e[k] = tb_load(p + (i + k) * s_row) * scale - best;
-            tb_exp2_vectors(4, e);
-            for (size_t k = 0; k < 4; k++) {
-                tb_store(p + (i + k) * s_row, e[k]);
-                total += e[k];
-            }
-        }
-        for (; i < end; i++) {
-            tb_vec e = seen(i, at, tb_exp2_vector(tb_load(p + i * s_row) * scale - best), 0.0f);
-            tb_store(p + i * s_row, e);
-            total += e;
-        }
-        tb_store(most + j, best);
-        tb_store(share + j, 1.0f / total);
-        for (; i < n; i++) tb_store(p + i * s_row, (tb_vec){0});
+/* The scores of rows keys from number i on for vecs vectors of queries; best is the largest. */
+TB_INLINE void scores_of_keys(const int rows, const int vecs, const tb_head *h, size_t i,
+                              size_t first, float *s, size_t s_row, tb_vec *best) {
+    tb_vec score[12];
+#pragma GCC unroll 12
+    for (int k = 0; k < rows * vecs; k++) score[k] = (tb_vec){0};
+    for (size_t d = 0; d < h->size; d++) {
+        const float *keys = h->k + d * h->row + i, *queries = h->q + d * h->row + first;
+#pragma GCC unroll 12
+        for (int k = 0; k < rows * vecs; k++)
+            score[k] += keys[k / vecs] * tb_load(queries + k % vecs * TB_LANES);
     }
+#pragma GCC unroll 12
+    for (int k = 0; k < rows * vecs; k++) {
+        const size_t key = i + (size_t)(k / vecs), lane = (size_t)(k % vecs) * TB_LANES;
+        best[k % vecs] = tb_max(seen(key, first + lane, score[k], -INFINITY), best[k % vecs]);
+        tb_store(s + key * s_row + lane, score[k]);
+    }
+}
+
+/* The weights of the keys before n for one vector of queries from number first on, from their
+   scores; best is the largest score. */
+TB_INLINE void weights_of_keys(size_t first, size_t n, float scale, tb_vec best, float *p,
+                               size_t p_row, float *most, float *share) {
+    const size_t end = first + TB_LANES < n ? first + TB_LANES : n;
+    size_t i = 0;
+    tb_vec total = {0};
+    best *= scale;
+    for (; i + 4 <= first; i += 4) {
+        tb_vec e[4];
+        for (size_t k = 0; k < 4; k++) e[k] = tb_load(p + (i + k) * p_row) * scale - best;
+        tb_exp2_vectors(4, e);
+        for (size_t k = 0; k < 4; k++) {
+            tb_store(p + (i + k) * p_row, e[k]);
+            total += e[k];
+        }
+    }
+    for (; i < end; i++) {
+        tb_vec e = seen(i, first, tb_exp2_vector(tb_load(p + i * p_row) * scale - best), 0.0f);
+        tb_store(p + i * p_row, e);
+        total += e;
+    }
+    for (; i < n; i++) tb_store(p + i * p_row, (tb_vec){0});
+    tb_store(most, best);
+    tb_store(share, 1.0f / total);
+}
+
+/* For vecs vectors of queries. */
+TB_INLINE void causal_softmax(const int vecs, const tb_head *h, size_t first, size_t n, float scale,
+                              float *p, size_t p_row, float *most, float *share) {
+    const size_t end = first + (size_t)vecs * TB_LANES < n ? first + (size_t)vecs * TB_LANES : n;
+    size_t i = 0;
+    tb_vec best[2] = {tb_broadcast(-INFINITY), tb_broadcast(-INFINITY)};
+    for (; i + 6 <= end; i += 6) scores_of_keys(6, vecs, h, i, first, p, p_row, best);
+    for (; i < end; i++) scores_of_keys(1, vecs, h, i, first, p, p_row, best);
+    for (int k = 0; k < vecs; k++)
+        weights_of_keys(first + (size_t)k * TB_LANES, n, scale, best[k], p + k * TB_LANES, p_row,
+                        most + first + k * TB_LANES, share + first + k * TB_LANES);
+}
+
+void tb_causal_softmax(const tb_head *h, size_t first, size_t t, float scale, float *p,
+                       size_t p_row, float *most, float *share) {
+    size_t j = 0;
+    for (; j + 2 * TB_LANES <= t; j += 2 * TB_LANES)
+        causal_softmax(2, h, first + j, first + t, scale * LOG2_E, p + j, p_row, most, share);
+    for (; j < t; j += TB_LANES)
+        causal_softmax(1, h, first + j, first + t, scale * LOG2_E, p + j, p_row, most, share);
 }
 
 /* Of rows queries from number first on, vecs vectors of keys from number j on. */

@@ -49,9 +49,9 @@ void tb_rotate(size_t t, const float *cosine, const float *sine, float sign, flo
 /* y = x r w with r = 1 / sqrt(mean(x^2) + eps), for each of t columns of c numbers; keeps r. */
 void tb_norm(size_t c, size_t t, size_t row, float eps, const float *x, const float *w, float *y,
              float *r);
-/* dx += and dw += from dy, the gradient of y. */
+/* dx += and dw = from dy, the gradient of y; dw += with add. */
 void tb_norm_back(size_t c, size_t t, size_t row, const float *x, const float *w, const float *r,
-                  const float *dy, float *dx, float *dw);
+                  const float *dy, float *dx, float *dw, int add);
 
 /* h (f, t) = silu(gate) up, gate lying above up in gu (2f, t); keeps silu, and the derivative of
    silu in place of gate. */
@@ -59,20 +59,19 @@ void tb_swiglu(size_t f, size_t t, size_t row, float *gu, float *silu, float *h)
 /* In place of gu its gradient, and in place of the gradient of h what h was. */
 void tb_swiglu_back(size_t f, size_t t, size_t row, float *gu, const float *silu, float *h);
 
-/* Columns first .. first+t-1 of scores (n, t) become exp(scale score) over their
-   largest of the rows up to their own number, 0 after; keeps that, log2 of it, and share (t), 1 /
-   sum. */
-void tb_causal_softmax(size_t n, size_t t, size_t first, float scale, float *s, size_t s_row,
-                       float *most, float *share);
 /* One head's queries, keys, values and gradient of what it mixed, (size, T) in rows of row. */
 typedef struct tb_head {
     size_t size, row;
     const float *q, *k, *v, *dmixed;
 } tb_head;
 
-/* Of queries first .. first+t-1 the probabilities p (t, first+t) of keys and the gradient ds of
-   their scores; most, share and delta (T) are those of each query, delta being sum_j p_j dp_j.
-   Scores are not stored on the way. */
+/* Of queries first .. first+t-1 the weights p (first+t, t) of the keys up to their own number, by
+   the largest of them, 0 after; keeps in most (T) log2 of the largest, in share (T) 1 / sum. */
+void tb_causal_softmax(const tb_head *h, size_t first, size_t t, float scale, float *p,
+                       size_t p_row, float *most, float *share);
+/* Of the same queries the probabilities p (t, first+t) and the gradient ds of their scores; most,
+   share and delta (T) are those of each query, delta being sum_j p_j dp_j. Scores are not stored on
+   the way. */
 void tb_causal_softmax_back(const tb_head *h, size_t first, size_t t, float scale,
                             const float *most, const float *share, const float *delta, float *p,
                             float *ds);

@@ -77,9 +77,9 @@ void tb_logits(tb_pass *p, const tb_weights *w, size_t from, size_t columns);
 /* Losses of all positions into p->loss, without gradient. */
 void tb_losses(tb_pass *p, const tb_weights *w, const int32_t *targets, size_t t);
 
-/* After tb_forward: adds the gradient of scale * sum of losses to gradient, laid out as the
-   weights are; leaves the losses in p->loss. */
+/* After tb_forward: the gradient of scale * sum of losses into gradient, laid out as the weights
+   are, or added to it with add; leaves the losses in p->loss. */
 void tb_backward(tb_pass *p, const tb_weights *w, const int32_t *ids, const int32_t *targets,
-                 size_t t, float scale, float *gradient);
+                 size_t t, float scale, float *gradient, int add);
 
 #endif

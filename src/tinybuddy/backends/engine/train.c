@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum {
-    MOST_PARTS = 8,         /* threads that find work; a part takes 0.04 ms to clear and sum */
+    MOST_PARTS = 8,         /* threads that find work; a part takes 0.02 ms to sum */
     PART_FLOATS = 64000000, /* of all parts together: a larger model gets fewer */
     MOST_THREADS = 64,
 };
@@ -162,13 +162,13 @@ static void train_part(void *context, size_t thread, size_t task) {
     float scale = (float)(1.0 / ((double)job->batch * (double)job->length));
     double loss = 0;
     if (tb_is_set(job->stop)) return;
-    memset(job->m->part[task], 0, job->m->layout.size * sizeof(float));
-    size_t end = (task + 1) * job->batch / job->parts;
-    for (size_t i = task * job->batch / job->parts; i < end && !tb_is_set(job->stop); i++) {
+    size_t begin = task * job->batch / job->parts, end = (task + 1) * job->batch / job->parts;
+    for (size_t i = begin; i < end && !tb_is_set(job->stop); i++) {
         const int32_t *inputs = job->inputs + i * job->length;
         const int32_t *targets = job->targets + i * job->length;
         tb_forward(p, &job->weights, inputs, job->length);
-        tb_backward(p, &job->weights, inputs, targets, job->length, scale, job->m->part[task]);
+        tb_backward(p, &job->weights, inputs, targets, job->length, scale, job->m->part[task],
+                    i > begin);
         for (size_t t = 0; t < job->length; t++) loss += (double)p->loss[t];
     }
     job->m->losses[task] = loss;
