@@ -1,4 +1,5 @@
-/* Causal attention, a head and 32 queries at a time. */
+/* Causal attention, a head and 16 queries at a time: with 32 keys that none of them sees cost 1 %.
+ */
 #include "pass.h"
 
 #include <math.h>

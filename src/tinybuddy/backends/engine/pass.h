@@ -46,7 +46,7 @@ typedef struct tb_pass {
     float *memory;
 } tb_pass;
 
-enum { TB_ATTENTION_QUERIES = 32 }; /* at a time; the last of them bounds the keys */
+enum { TB_ATTENTION_QUERIES = 16 }; /* at a time; the last of them bounds the keys */
 
 /* TB_OK or TB_NO_MEMORY. */
 int tb_pass_make(tb_pass *p, const tb_layout *l, size_t length, int with_backward);
