@@ -108,17 +108,20 @@ TB_INLINE tb_vec tb_last_lanes(size_t count, tb_vec x, float value) {
 /* A whole block of TB_LANES vectors transposed, by as many rounds of interleaving its halves as
    make TB_LANES of 1. */
 TB_INLINE void tb_transpose_vectors(tb_vec *x) {
+#ifdef __clang__
+#define TB_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else /* GCC has that only from 12 on */
+#define TB_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (tb_bits){__VA_ARGS__})
+#endif
 #if TB_LANES == 16
-#define TB_LOW(a, b)                                                                               \
-    __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
-#define TB_HIGH(a, b)                                                                              \
-    __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#define TB_LOW  0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define TB_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 #elif TB_LANES == 8
-#define TB_LOW(a, b)  __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
-#define TB_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#define TB_LOW  0, 8, 1, 9, 2, 10, 3, 11
+#define TB_HIGH 4, 12, 5, 13, 6, 14, 7, 15
 #elif TB_LANES == 4
-#define TB_LOW(a, b)  __builtin_shufflevector(a, b, 0, 4, 1, 5)
-#define TB_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#define TB_LOW  0, 4, 1, 5
+#define TB_HIGH 2, 6, 3, 7
 #endif
 #if TB_LANES > 1
     enum { HALF = TB_LANES / 2 };
@@ -127,8 +130,8 @@ TB_INLINE void tb_transpose_vectors(tb_vec *x) {
         tb_vec y[TB_LANES];
 #pragma GCC unroll 8
         for (int i = 0; i < HALF; i++) {
-            y[2 * i] = TB_LOW(x[i], x[i + HALF]);
-            y[2 * i + 1] = TB_HIGH(x[i], x[i + HALF]);
+            y[2 * i] = TB_SHUFFLE(x[i], x[i + HALF], TB_LOW);
+            y[2 * i + 1] = TB_SHUFFLE(x[i], x[i + HALF], TB_HIGH);
         }
 #pragma GCC unroll 16
         for (int i = 0; i < TB_LANES; i++) x[i] = y[i];
