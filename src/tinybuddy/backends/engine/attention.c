@@ -1,5 +1,5 @@
-/* Causal attention, a head and 16 queries at a time: with 32 keys that none of them sees cost 1 %.
- */
+/* Causal attention, a head and 16 queries at a time; with 32, the keys that the first of them do
+   not see cost 1 % more of a step. */
 #include "pass.h"
 
 #include <math.h>

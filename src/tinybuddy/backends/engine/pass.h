@@ -2,7 +2,7 @@
 
    All of them lie by feature, (C, T) and so on: vectors hold the same feature of 16 positions. So a
    head of 8 numbers wastes nothing, and norms and softmaxes add up nothing across lanes. What lies
-   behind the last position of a row is finite or not, and is never used. */
+   behind the last position of a row is anything, and is never used. */
 #ifndef TB_PASS_H
 #define TB_PASS_H
 
