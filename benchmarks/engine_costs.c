@@ -173,12 +173,11 @@ static void training(double flops) {
     if (tb_layout_make(&layout, &config) || tb_pass_make(&pass, &layout, T, 1)) abort();
     pass.stop = &stop;
     float *weights = memory(4 * layout.size), *gradient = memory(4 * layout.size);
-    float *transposed = memory(4 * layout.transposed_size), *rope = memory(4 * T * layout.head);
+    float *rope = memory(4 * tb_stride(T) * layout.head);
     float *dense = memory(4 * layout.dense);
     for (size_t i = 0; i < layout.dense; i++) dense[i] = 0.1f * some();
     tb_layout_pack(&layout, dense, weights);
-    tb_layout_transpose(&layout, weights, transposed);
-    const tb_weights w = {weights, transposed, rope};
+    const tb_weights w = {weights, rope, tb_stride(T)};
     int32_t ids[T], targets[T];
     for (int i = 0; i < T; i++) {
         ids[i] = rand() % 1024;
@@ -189,7 +188,7 @@ static void training(double flops) {
     MEDIAN(t, 5, tb_forward(&pass, &w, ids, T); tb_losses(&pass, &w, targets, T));
     row("forward, with the output head and its loss", t, matrices, "GFLOP/s", flops);
     MEDIAN(t, 5, tb_forward(&pass, &w, ids, T);
-           tb_backward(&pass, &w, ids, targets, T, 1.0f, gradient));
+           tb_backward(&pass, &w, ids, targets, T, 1.0f, gradient, 1));
     row("forward and backward", t, 3 * matrices, "GFLOP/s", flops);
 }
 

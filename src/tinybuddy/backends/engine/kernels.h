@@ -1,7 +1,8 @@
 /* The arithmetic that takes the time, in vectors as wide as the processor's.
 
-   Matrices are float32, row by row. A row is padded with zeros to a whole number of TB_ALIGN, so
-   that no loop has a rest; zeros stay zeros in every product, gradient and update. */
+   Matrices are float32, row by row. A row has room for a whole number of TB_ALIGN, so that no loop
+   has a rest. What lies there is 0 behind weights, and stays so in every product, gradient and
+   update; behind positions it is anything. */
 #ifndef TB_KERNELS_H
 #define TB_KERNELS_H
 
@@ -33,36 +34,57 @@ typedef struct tb_adamw_settings {
 void tb_matmul(size_t m, size_t n, size_t k, const float *a, size_t a_row, size_t a_col,
                const float *b, size_t b_row, float *c, size_t c_row, int add);
 
-/* y = x r w with r = 1 / sqrt(mean(x^2) + eps), for each of t rows of c numbers; keeps r. */
-void tb_norm(size_t t, size_t c, size_t stride, float eps, const float *x, const float *w, float *y,
+/* x (m, n) to y (n, m), whose rows are filled up to whole vectors with zeros. */
+void tb_transpose(size_t m, size_t n, const float *x, size_t x_row, float *y, size_t y_row);
+
+/* y (m, n) = x, each column multiplied by its own factor. */
+void tb_scale_columns(size_t m, size_t n, const float *factor, const float *x, size_t x_row,
+                      float *y, size_t y_row);
+/* dots (n) = sum over rows of x (m, n) y. */
+void tb_column_dots(size_t m, size_t n, const float *x, const float *y, size_t row, float *dots);
+
+/* a = a cosine - b sine, b = b cosine + a sine, of t positions; the other way with sign -1. */
+void tb_rotate(size_t t, const float *cosine, const float *sine, float sign, float *a, float *b);
+
+/* y = x r w with r = 1 / sqrt(mean(x^2) + eps), for each of t columns of c numbers; keeps r. */
+void tb_norm(size_t c, size_t t, size_t row, float eps, const float *x, const float *w, float *y,
              float *r);
-/* dx += and dw += from dy, the gradient of y. */
-void tb_norm_back(size_t t, size_t c, size_t stride, const float *x, const float *w, const float *r,
-                  const float *dy, float *dx, float *dw);
+/* dx += and dw = from dy, the gradient of y; dw += with add. */
+void tb_norm_back(size_t c, size_t t, size_t row, const float *x, const float *w, const float *r,
+                  const float *dy, float *dx, float *dw, int add);
 
-/* h (t, f) = silu(gate) up, gate and up lying side by side in gu (t, 2f); f in whole vectors. */
-void tb_swiglu(size_t t, size_t f, const float *gu, size_t gu_row, float *h, size_t h_row);
-/* dgu (t, 2f) from dh (t, f). */
-void tb_swiglu_back(size_t t, size_t f, const float *gu, size_t gu_row, const float *dh,
-                    size_t dh_row, float *dgu);
+/* h (f, t) = silu(gate) up, gate lying above up in gu (2f, t); keeps silu, and the derivative of
+   silu in place of gate. */
+void tb_swiglu(size_t f, size_t t, size_t row, float *gu, float *silu, float *h);
+/* In place of gu its gradient, and in place of the gradient of h what h was. */
+void tb_swiglu_back(size_t f, size_t t, size_t row, float *gu, const float *silu, float *h);
 
-/* Rows first .. first+t-1 of scores (t, n) become probabilities softmax(scale s) of the columns
-   up to their own number, 0 after; log_sum (t) keeps log sum exp. */
-void tb_causal_softmax(size_t t, size_t first, size_t n, float scale, float *s, size_t s_row,
-                       float *log_sum);
-/* The same again from the kept log_sum, and in place of dp, the gradient of the
-   probabilities, that of the scores; delta (t) holds sum_j p_j dp_j. */
-void tb_causal_softmax_back(size_t t, size_t first, size_t n, float scale, float *s, float *dp,
-                            size_t s_row, const float *log_sum, const float *delta);
+/* One head's queries, keys, values and gradient of what it mixed, (size, T) in rows of row. */
+typedef struct tb_head {
+    size_t size, row;
+    const float *q, *k, *v, *dmixed;
+} tb_head;
 
-/* Logits (t, v) become the gradient of scale * sum of losses; loss (t) is each row's own,
-   log sum exp - logit[target]. With scale 0 the logits are spoiled and only losses count. */
-void tb_cross_entropy(size_t t, size_t v, float *logits, size_t row, const int32_t *targets,
-                      float scale, float *loss);
+/* Of queries first .. first+t-1 the weights p (first+t, t) of the keys up to their own number, by
+   the largest of them, 0 after; keeps in most (T) log2 of the largest, in share (T) 1 / sum. */
+void tb_causal_softmax(const tb_head *h, size_t first, size_t t, float scale, float *p,
+                       size_t p_row, float *most, float *share);
+/* Of the same queries the probabilities p (t, first+t) and the gradient ds of their scores; most,
+   share and delta (T) are those of each query, delta being sum_j p_j dp_j. Scores are not stored on
+   the way. */
+void tb_causal_softmax_back(const tb_head *h, size_t first, size_t t, float scale,
+                            const float *most, const float *share, const float *delta, float *p,
+                            float *ds);
 
-/* y (n) = e^x: what all of the above use, here to be tested;
-   n in whole vectors. */
+/* Loss (t) is log sum exp - logit[target] of each column of logits (v, t), which become the
+   gradient of the losses once multiplied by share (t). */
+void tb_cross_entropy(size_t v, size_t t, float *logits, size_t row, const int32_t *targets,
+                      float *loss, float *share);
+
+/* y (n) = e^x, as decoding has it, and 2^x, as all of the above: here to be tested; n in whole
+   vectors. */
 void tb_exp(int64_t n, const float *x, float *y);
+void tb_exp2(int64_t n, const float *x, float *y);
 
 /* sum = part[0] + part[1] + ..., in that order, of the n numbers at from; returns the sum of
    their squares. */

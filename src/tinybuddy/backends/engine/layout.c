@@ -1,4 +1,4 @@
-/* Padding and transposing weights: done once a step, so plain loops do. */
+/* Padding weights: done once a run, so plain loops do. */
 #include "layout.h"
 
 #include <stdlib.h>
@@ -13,16 +13,11 @@ static int add(size_t *size, uint64_t rows, uint64_t stride) {
 }
 
 /* The place of a matrix behind those so far; l->fits becomes 0 where there is no room. */
-static tb_place place(tb_layout *l, size_t rows, size_t columns) {
-    tb_place m = {.rows = rows, .columns = columns};
+static tb_place place(tb_layout *l, size_t rows, size_t columns, int by_input) {
+    tb_place m = {.rows = rows, .columns = columns, .by_input = by_input};
     m.at = l->size;
     m.stride = rows == 1 ? tb_round(columns) : tb_stride(columns);
     l->fits = l->fits && add(&l->size, rows, m.stride);
-    if (rows > 1) {
-        m.transposed = l->transposed_size;
-        m.transposed_stride = tb_stride(rows);
-        l->fits = l->fits && add(&l->transposed_size, tb_round(columns), m.transposed_stride);
-    }
     return m;
 }
 
@@ -31,33 +26,30 @@ int tb_layout_make(tb_layout *l, const tb_config *config) {
     if (!tb_config_is_valid(config)) return TB_BAD_CONFIG;
     const size_t c = (size_t)config->hidden_size, heads = (size_t)config->num_attention_heads;
     const size_t kv_heads = (size_t)config->num_key_value_heads;
-    const size_t layers = (size_t)config->num_hidden_layers;
+    const size_t f = (size_t)config->intermediate_size, layers = (size_t)config->num_hidden_layers;
     l->config = *config;
     l->fits = 1;
     l->head = c / heads;
-    l->head_padded = tb_round(l->head);
-    l->q_width = heads * l->head_padded;
-    l->kv_width = kv_heads * l->head_padded;
-    l->inner = tb_round((size_t)config->intermediate_size);
+    l->kv_width = kv_heads * l->head;
     l->layers = calloc(layers, sizeof *l->layers);
     if (!l->layers) return TB_NO_MEMORY;
-    l->embedding = place(l, (size_t)config->vocab_size, c);
+    l->embedding = place(l, (size_t)config->vocab_size, c, 0);
     for (size_t i = 0; i < layers; i++) {
         tb_layer_layout *layer = &l->layers[i];
-        layer->norm1 = place(l, 1, c);
-        layer->qkv = place(l, l->q_width + 2 * l->kv_width, c);
-        layer->o = place(l, c, l->q_width);
-        layer->norm2 = place(l, 1, c);
-        layer->gu = place(l, 2 * l->inner, c);
-        layer->down = place(l, c, l->inner);
+        layer->norm1 = place(l, 1, c, 0);
+        layer->qkv = place(l, c + 2 * l->kv_width, c, 0);
+        layer->o = place(l, c, c, 1);
+        layer->norm2 = place(l, 1, c, 0);
+        layer->gu = place(l, 2 * f, c, 0);
+        layer->down = place(l, f, c, 1);
     }
-    l->norm = place(l, 1, c);
+    l->norm = place(l, 1, c, 0);
     if (!l->fits) {
         tb_layout_free(l);
         return TB_BAD_CONFIG;
     }
-    const size_t kv = l->head * kv_heads; /* what follows is smaller than l->size */
-    const size_t layer = 2 * c + 2 * c * c + 2 * c * kv + 3 * c * (size_t)config->intermediate_size;
+    /* What follows is smaller than l->size. */
+    const size_t layer = 2 * c + 2 * c * c + 2 * c * l->kv_width + 3 * c * f;
     l->dense = (size_t)config->vocab_size * c + layers * layer + c;
     return TB_OK;
 }
@@ -67,50 +59,37 @@ void tb_layout_free(tb_layout *l) {
     l->layers = NULL;
 }
 
-/* One dense tensor within a matrix: its rows begin at row first; groups of rows or columns (the
-   heads) are padded each by itself. */
-typedef struct tensor {
-    size_t rows, columns, first, row_group, row_padded, column_group, column_padded;
-} tensor;
-
-static size_t padded(size_t i, size_t group, size_t to) {
-    return i / group * to + i % group;
-}
-
-/* Copies one tensor, in the direction asked; returns its size. */
-static size_t copy(const tb_place *m, tensor t, float *buffer, float *dense, int pack) {
-    for (size_t i = 0; i < t.rows; i++) {
-        size_t row = t.first + padded(i, t.row_group, t.row_padded);
-        for (size_t j = 0; j < t.columns; j++) {
-            float *inside =
-                buffer + m->at + row * m->stride + padded(j, t.column_group, t.column_padded);
-            float *outside = dense + i * t.columns + j;
+/* Copies one dense tensor (rows, columns), which begins at row first of m, in the direction asked;
+   returns its size. */
+static size_t copy(const tb_place *m, size_t first, size_t rows, size_t columns, float *buffer,
+                   float *dense, int pack) {
+    float *at = buffer + m->at + first * m->stride;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < columns; j++) {
+            float *inside = at + (m->by_input ? j * m->stride + i : i * m->stride + j);
+            float *outside = dense + i * columns + j;
             *(pack ? inside : outside) = *(pack ? outside : inside);
         }
-    }
-    return t.rows * t.columns;
+    return rows * columns;
 }
 
 static void copy_all(const tb_layout *l, float *buffer, float *dense, int pack) {
     size_t c = (size_t)l->config.hidden_size, f = (size_t)l->config.intermediate_size,
-           v = (size_t)l->config.vocab_size;
-    size_t d = l->head, p = l->head_padded, kv = d * (size_t)l->config.num_key_value_heads;
-    tensor row = {1, c, 0, 1, 1, c, c};
-    dense += copy(&l->embedding, (tensor){v, c, 0, v, v, c, c}, buffer, dense, pack);
+           kv = l->kv_width;
+    dense += copy(&l->embedding, 0, l->embedding.rows, c, buffer, dense, pack);
     for (int i = 0; i < l->config.num_hidden_layers; i++) {
-        tb_layer_layout *y = &l->layers[i];
-        size_t keys = l->q_width, values = l->q_width + l->kv_width;
-        dense += copy(&y->norm1, row, buffer, dense, pack);
-        dense += copy(&y->qkv, (tensor){c, c, 0, d, p, c, c}, buffer, dense, pack);
-        dense += copy(&y->qkv, (tensor){kv, c, keys, d, p, c, c}, buffer, dense, pack);
-        dense += copy(&y->qkv, (tensor){kv, c, values, d, p, c, c}, buffer, dense, pack);
-        dense += copy(&y->o, (tensor){c, c, 0, c, c, d, p}, buffer, dense, pack);
-        dense += copy(&y->norm2, row, buffer, dense, pack);
-        dense += copy(&y->gu, (tensor){f, c, 0, f, f, c, c}, buffer, dense, pack);
-        dense += copy(&y->gu, (tensor){f, c, l->inner, f, f, c, c}, buffer, dense, pack);
-        dense += copy(&y->down, (tensor){c, f, 0, c, c, f, f}, buffer, dense, pack);
+        const tb_layer_layout *y = &l->layers[i];
+        dense += copy(&y->norm1, 0, 1, c, buffer, dense, pack);
+        dense += copy(&y->qkv, 0, c, c, buffer, dense, pack);
+        dense += copy(&y->qkv, c, kv, c, buffer, dense, pack);
+        dense += copy(&y->qkv, c + kv, kv, c, buffer, dense, pack);
+        dense += copy(&y->o, 0, c, c, buffer, dense, pack);
+        dense += copy(&y->norm2, 0, 1, c, buffer, dense, pack);
+        dense += copy(&y->gu, 0, f, c, buffer, dense, pack);
+        dense += copy(&y->gu, f, f, c, buffer, dense, pack);
+        dense += copy(&y->down, 0, c, f, buffer, dense, pack);
     }
-    copy(&l->norm, row, buffer, dense, pack);
+    copy(&l->norm, 0, 1, c, buffer, dense, pack);
 }
 
 void tb_layout_pack(const tb_layout *l, const float *dense, float *buffer) {
@@ -135,25 +114,4 @@ void tb_layout_visit(const tb_layout *l, void (*visit)(void *, const tb_place *,
         visit(context, &y->down, TB_HIDDEN);
     }
     visit(context, &l->norm, TB_NORM);
-}
-
-typedef struct transposing {
-    const float *buffer;
-    float *transposed;
-} transposing;
-
-static void transpose(void *context, const tb_place *m, tb_weight_kind kind) {
-    transposing *t = context;
-    enum { BLOCK = 16 }; /* a block of 16 x 16 numbers is read and written in whole cache lines */
-    for (size_t i0 = 0; i0 < m->rows && kind != TB_NORM; i0 += BLOCK)
-        for (size_t j0 = 0; j0 < m->columns; j0 += BLOCK)
-            for (size_t j = j0; j < m->columns && j < j0 + BLOCK; j++)
-                for (size_t i = i0; i < m->rows && i < i0 + BLOCK; i++)
-                    t->transposed[m->transposed + j * m->transposed_stride + i] =
-                        t->buffer[m->at + i * m->stride + j];
-}
-
-void tb_layout_transpose(const tb_layout *l, const float *buffer, float *transposed) {
-    transposing t = {buffer, transposed};
-    tb_layout_visit(l, transpose, &t);
 }

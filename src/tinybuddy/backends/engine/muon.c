@@ -3,6 +3,8 @@
    both X^T X and X B read their second factor along rows. */
 #include "muon.h"
 
+#include "memory.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,11 +19,11 @@ static size_t shorter(const tb_muon_matrix *m) {
     return m->rows > m->columns ? m->columns : m->rows;
 }
 
-/* Adds the rows of place from first on; real is how many of the rows and columns are no padding. */
-static void add(tb_muon *o, const tb_place *place, size_t first, size_t rows, size_t columns,
-                size_t real_rows, size_t real_columns) {
-    double ratio = (double)real_rows / (double)real_columns;
-    tb_muon_matrix m = {place->at + first * place->stride, place->stride, rows, columns,
+/* Adds the rows of place from first on. */
+static void add(tb_muon *o, const tb_place *place, size_t first, size_t rows) {
+    double ratio = (double)rows / (double)place->columns;
+    if (place->by_input) ratio = 1 / ratio;
+    tb_muon_matrix m = {place->at + first * place->stride, place->stride, rows, place->columns,
                         (float)sqrt(ratio > 1 ? ratio : 1)};
     size_t k = tb_stride(shorter(&m)), size = 2 * (longer(&m) + shorter(&m)) * k;
     o->scratch_size = size > o->scratch_size ? size : o->scratch_size;
@@ -30,23 +32,22 @@ static void add(tb_muon *o, const tb_place *place, size_t first, size_t rows, si
 
 int tb_muon_make(tb_muon *o, const tb_layout *l, size_t threads) {
     enum { IN_A_LAYER = 7 };
-    size_t c = (size_t)l->config.hidden_size, f = (size_t)l->config.intermediate_size;
-    size_t kv = l->head * (size_t)l->config.num_key_value_heads;
+    size_t c = (size_t)l->config.hidden_size, f = (size_t)l->config.intermediate_size,
+           kv = l->kv_width;
     memset(o, 0, sizeof *o);
     o->matrix = calloc(IN_A_LAYER * (size_t)l->config.num_hidden_layers, sizeof *o->matrix);
     if (!o->matrix) return TB_NO_MEMORY;
     for (int i = 0; i < l->config.num_hidden_layers; i++) {
         const tb_layer_layout *y = &l->layers[i];
-        add(o, &y->gu, 0, f, c, f, c); /* the large ones first, so that threads end together */
-        add(o, &y->gu, l->inner, f, c, f, c);
-        add(o, &y->down, 0, c, f, c, f);
-        add(o, &y->qkv, 0, l->q_width, c, c, c);
-        add(o, &y->o, 0, c, l->q_width, c, c);
-        add(o, &y->qkv, l->q_width, l->kv_width, c, kv, c);
-        add(o, &y->qkv, l->q_width + l->kv_width, l->kv_width, c, kv, c);
+        add(o, &y->gu, 0, f); /* the large ones first, so that threads end together */
+        add(o, &y->gu, f, f);
+        add(o, &y->down, 0, f);
+        add(o, &y->qkv, 0, c);
+        add(o, &y->o, 0, c);
+        add(o, &y->qkv, c, kv);
+        add(o, &y->qkv, c + kv, kv);
     }
-    if (tb_addressable((uint64_t)threads * o->scratch_size * sizeof(float)))
-        o->scratch = calloc(threads * o->scratch_size, sizeof(float));
+    o->scratch = tb_floats_new((uint64_t)threads * o->scratch_size);
     if (!o->scratch) {
         tb_muon_free(o);
         return TB_NO_MEMORY;
@@ -56,7 +57,7 @@ int tb_muon_make(tb_muon *o, const tb_layout *l, size_t threads) {
 
 void tb_muon_free(tb_muon *o) {
     free(o->matrix);
-    free(o->scratch);
+    tb_floats_free(o->scratch);
     memset(o, 0, sizeof *o);
 }
 

@@ -5,11 +5,10 @@
 
 #include "layout.h"
 
-/* One tensor of the model, where it lies among others; padding within it is zero and stays so,
-   since a row or column of zeros remains one in every product. */
+/* One tensor of the model, where it lies among others. */
 typedef struct tb_muon_matrix {
     size_t at, stride, rows, columns;
-    float scale; /* sqrt(max(1, rows / columns)), of the tensor without padding */
+    float scale; /* sqrt(max(1, rows / columns)), of the tensor as PyTorch has it, (out, in) */
 } tb_muon_matrix;
 
 typedef struct tb_muon {

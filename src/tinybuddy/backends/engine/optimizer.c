@@ -2,6 +2,8 @@
    order, so that no number depends on which thread computed what. */
 #include "optimizer.h"
 
+#include "memory.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,9 +30,9 @@ int tb_optimizer_make(tb_optimizer *o, const tb_layout *l, tb_thread_pool *pool,
     tb_layout_visit(l, cut, o); /* counts */
     o->span = calloc(o->spans, sizeof *o->span);
     o->squares = calloc(o->spans, sizeof *o->squares);
-    o->gradient = calloc(l->size, sizeof(float));
-    o->mean = calloc(l->size, sizeof(float));
-    o->square = calloc(l->size, sizeof(float));
+    o->gradient = tb_floats_new(l->size);
+    o->mean = tb_floats_new(l->size);
+    o->square = tb_floats_new(l->size);
     if (!o->span || !o->squares || !o->gradient || !o->mean || !o->square ||
         (with_muon && tb_muon_make(&o->muon, l, threads) != 0)) {
         tb_optimizer_free(o);
@@ -44,9 +46,9 @@ int tb_optimizer_make(tb_optimizer *o, const tb_layout *l, tb_thread_pool *pool,
 void tb_optimizer_free(tb_optimizer *o) {
     free(o->span);
     free(o->squares);
-    free(o->gradient);
-    free(o->mean);
-    free(o->square);
+    tb_floats_free(o->gradient);
+    tb_floats_free(o->mean);
+    tb_floats_free(o->square);
     tb_muon_free(&o->muon);
     memset(o, 0, sizeof *o);
 }

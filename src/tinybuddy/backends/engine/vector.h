@@ -92,6 +92,55 @@ TB_INLINE tb_vec tb_first_lanes(size_t count, tb_vec x, float value) {
 #endif
 }
 
+/* value in the lanes below count, x from there on. */
+TB_INLINE tb_vec tb_last_lanes(size_t count, tb_vec x, float value) {
+    if (count >= TB_LANES) return tb_broadcast(value);
+#if TB_LANES > 1
+    tb_bits lane;
+    for (uint32_t i = 0; i < TB_LANES; i++) lane[i] = i;
+    tb_bits inside = (tb_bits)(lane >= (uint32_t)count);
+    return (tb_vec)((inside & (tb_bits)x) | (~inside & (tb_bits)tb_broadcast(value)));
+#else
+    return x;
+#endif
+}
+
+/* A whole block of TB_LANES vectors transposed, by as many rounds of interleaving its halves as
+   make TB_LANES of 1. */
+TB_INLINE void tb_transpose_vectors(tb_vec *x) {
+#ifdef __clang__
+#define TB_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else /* GCC has that only from 12 on */
+#define TB_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (tb_bits){__VA_ARGS__})
+#endif
+#if TB_LANES == 16
+#define TB_LOW  0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define TB_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#elif TB_LANES == 8
+#define TB_LOW  0, 8, 1, 9, 2, 10, 3, 11
+#define TB_HIGH 4, 12, 5, 13, 6, 14, 7, 15
+#elif TB_LANES == 4
+#define TB_LOW  0, 4, 1, 5
+#define TB_HIGH 2, 6, 3, 7
+#endif
+#if TB_LANES > 1
+    enum { HALF = TB_LANES / 2 };
+#pragma GCC unroll 4
+    for (int round = 1; round < TB_LANES; round *= 2) {
+        tb_vec y[TB_LANES];
+#pragma GCC unroll 8
+        for (int i = 0; i < HALF; i++) {
+            y[2 * i] = TB_SHUFFLE(x[i], x[i + HALF], TB_LOW);
+            y[2 * i + 1] = TB_SHUFFLE(x[i], x[i + HALF], TB_HIGH);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < TB_LANES; i++) x[i] = y[i];
+    }
+#else
+    (void)x;
+#endif
+}
+
 /* Stores the lanes below count. */
 TB_INLINE void tb_store_first(size_t count, float *p, tb_vec x) {
 #if TB_LANES == 16
@@ -205,6 +254,40 @@ TB_INLINE void tb_exp_vectors(const int n, tb_vec *x) {
 
 TB_INLINE tb_vec tb_exp_vector(tb_vec x) {
     tb_exp_vectors(1, &x);
+    return x;
+}
+
+/* x[i] = 2^x[i] for n vectors, at most 8, a constant where it is called. Softmaxes take it instead
+   of e^x, whose log2 e joins their own factor: 6 multiplications in place of 12.
+
+   The relative error is below 2e-7 from -126 up to 126, which x must not exceed; what lies below
+   counts as -126. NaN comes through. 2^x = 2^k 2^r, k the nearest whole number; the polynomial has
+   the least relative error, 9.1e-8, of those of degree 5 that are 1 at 0. */
+TB_INLINE void tb_exp2_vectors(const int n, tb_vec *x) {
+    tb_vec shifted[8], r[8], p[8];
+    for (int i = 0; i < n; i++) x[i] = tb_max(tb_broadcast(-126.0f), x[i]);
+    for (int i = 0; i < n; i++) shifted[i] = x[i] + 12582912.0f; /* 1.5 * 2^23 + k */
+    for (int i = 0; i < n; i++) r[i] = x[i] - (shifted[i] - 12582912.0f);
+    for (int i = 0; i < n; i++) p[i] = r[i] * 1.32647215e-3f + 9.67151299e-3f;
+    for (int i = 0; i < n; i++) p[i] = p[i] * r[i] + 5.55073358e-2f;
+    for (int i = 0; i < n; i++) p[i] = p[i] * r[i] + 2.40222424e-1f;
+    for (int i = 0; i < n; i++) p[i] = p[i] * r[i] + 6.93147004e-1f;
+    for (int i = 0; i < n; i++) p[i] = p[i] * r[i] + 1.0f;
+    for (int i = 0; i < n; i++) { /* k, the lowest bits of shifted, joins the exponent of p */
+#if TB_LANES > 1
+        x[i] = (tb_vec)((tb_bits)p[i] + ((tb_bits)shifted[i] << 23));
+#else
+        uint32_t bits, power;
+        memcpy(&bits, &p[i], sizeof bits);
+        memcpy(&power, &shifted[i], sizeof power);
+        bits += power << 23;
+        memcpy(&x[i], &bits, sizeof bits);
+#endif
+    }
+}
+
+TB_INLINE tb_vec tb_exp2_vector(tb_vec x) {
+    tb_exp2_vectors(1, &x);
     return x;
 }
 
