@@ -135,7 +135,7 @@ def test_a_hundred_steps_of_adamw_are_those_of_pytorch() -> None:
     assert 0 < clipped < 100
     for name, weight in ours.weights().items():
         theirs = parameters[name].detach().numpy()
-        np.testing.assert_allclose(weight, theirs, rtol=0, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(weight, theirs, rtol=0, atol=2e-6, err_msg=name)
     moments = reference.state[parameters["model.norm.weight"]]
     state = ours.state()
     np.testing.assert_allclose(
