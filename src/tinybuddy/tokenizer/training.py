@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -54,15 +55,19 @@ def train_tokenizer(
         backend = _train_byte_level_bpe(stories, size)
     else:
         stories = list(stories)
-        counts = _characters(stories)
+        words = _words(stories)
+        counts = _characters(words)
         most = size if kind == "characters" else size // 2
         seen = [c for c, count in counts.items() if count >= alphabet_min_count][:most]
         share = sum(counts[c] for c in seen) / max(1, counts.total())
         if kind == "unigram" and share < SEEN_ENOUGH and size >= 256:
             backend = _train_byte_level_bpe(stories, size)
         else:
-            train = {"bpe": _train_bpe, "unigram": _train_unigram, "characters": _train_characters}
-            backend = train[kind](stories, seen, size)
+            backend = {
+                "bpe": lambda: _train_bpe(stories, seen, size),
+                "unigram": lambda: _train_unigram(stories, words, seen, size),
+                "characters": lambda: _bpe(seen, [], None),
+            }[kind]()
     backend.add_special_tokens(list(SPECIAL))
     backend.post_processor = processors.TemplateProcessing(
         single="<bos> $A", pair="<bos> $A <bos> $B", special_tokens=[("<bos>", BOS)]
@@ -78,11 +83,22 @@ def _bounded(stories: Iterable[str], characters: int) -> Iterator[str]:
             return
 
 
-def _characters(stories: Iterable[str]) -> Counter[str]:
-    """Characters and their counts, the most frequent first."""
+def _words(stories: Iterable[str]) -> Counter[str]:
+    """Words and their counts; they are cut as `WORDS` does, in what `re` knows of Unicode."""
+    letters = r"[^\W\d_]"
+    word = re.compile(rf"'(?:s|t|re|ve|m|ll|d)| ?{letters}+| ?\d+| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")
     counts: Counter[str] = Counter()
     for story in stories:
-        counts.update(story)
+        counts.update(word.findall(story))
+    return counts
+
+
+def _characters(words: Mapping[str, int]) -> Counter[str]:
+    """Characters and their counts, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for word, often in words.items():
+        for character in word:
+            counts[character] += often
     # Ties by code point, so that the order of the stories does not matter.
     return Counter(dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))))
 
@@ -109,11 +125,9 @@ def _train_bpe(stories: Iterable[str], characters: list[str], size: int) -> Back
     return _bpe(characters, merges, learner.pre_tokenizer)
 
 
-def _train_characters(stories: Iterable[str], characters: list[str], size: int) -> Backend:
-    return _bpe(characters, [], None)
-
-
-def _train_unigram(stories: Iterable[str], characters: list[str], size: int) -> Backend:
+def _train_unigram(
+    stories: Iterable[str], words: Counter[str], characters: list[str], size: int
+) -> Backend:
     """Choose among the tokens of a larger BPE.
 
     The library's own trainer begins with all substrings, and got 2.65 bytes a token of TinyStories
@@ -121,12 +135,11 @@ def _train_unigram(stories: Iterable[str], characters: list[str], size: int) -> 
     """
     larger = _train_bpe(stories, characters, round(size * TOKENS_TO_CHOOSE_AMONG))
     tokens = [token for token in larger.get_vocab(with_added_tokens=False) if token not in SPECIAL]
-    words: Counter[str] = Counter()
-    known = {*characters}
-    for story in stories:
-        text = "".join(character for character in story if character in known)
-        words.update(word for word, _ in larger.pre_tokenizer.pre_tokenize_str(text))
-    scores = train_unigram(dict(words.most_common(MAX_DISTINCT_WORDS)), sorted(tokens), size)
+    known: Counter[str] = Counter()
+    unknown = str.maketrans("", "", "".join({*_characters(words)} - {*characters}))
+    for word, often in words.most_common(MAX_DISTINCT_WORDS):
+        known[word.translate(unknown)] += often
+    scores = train_unigram(known, sorted(tokens), size)
     ranked = sorted(scores, key=lambda token: (len(token) > 1, -scores[token], token))
     special = [(token, NEVER) for token in SPECIAL]
     vocabulary = [*special, *((token, round(scores[token], 2)) for token in ranked)]

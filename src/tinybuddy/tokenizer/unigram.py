@@ -12,7 +12,10 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from tinybuddy.tokenizer.layout import LONGEST_TOKEN
+from tokenizers import Tokenizer as Backend
+from tokenizers.models import Unigram
+
+from tinybuddy.tokenizer.layout import NEVER, PAD
 
 ROUNDS_AT_THE_END = 3  # after which probabilities have settled
 
@@ -36,7 +39,7 @@ def train_unigram(words: Mapping[str, int], tokens: Iterable[str], size: int) ->
         if not saved:
             break
         least = sorted(saved, key=lambda token: (saved[token], token))
-        for token in least[: min(excess, max(8, excess // 4))]:
+        for token in least[: min(excess, max(8, excess // 3))]:
             del costs[token]
         costs = _costs(costs, counts)
     for token in [t for t in costs if len(t) > 1 and not counts[t]]:
@@ -47,11 +50,16 @@ def train_unigram(words: Mapping[str, int], tokens: Iterable[str], size: int) ->
 
 
 def _counts(words: Mapping[str, int], costs: Mapping[str, float]) -> Counter[str]:
-    """How often each token is used by the words, each spelled at the least cost."""
+    """How often each token is used by the words, each spelled at the least cost.
+
+    The library spells all words of TinyStories in 0.02 s, where Python takes 0.2 s.
+    """
+    tokens = [("", NEVER), *((token, -cost) for token, cost in costs.items())]
+    encodings = Backend(Unigram(tokens, PAD)).encode_batch_fast([*words], add_special_tokens=False)
     counts: Counter[str] = Counter()
-    for word, often in words.items():
-        for token in _spelled(word, costs)[1]:
-            counts[token] += often
+    for often, encoding in zip(words.values(), encodings, strict=True):
+        for id in encoding.ids:
+            counts[tokens[id][0]] += often
     return counts
 
 
@@ -63,28 +71,11 @@ def _costs(tokens: Iterable[str], counts: Mapping[str, int]) -> dict[str, float]
 
 
 def _apart(token: str, costs: Mapping[str, float]) -> float:
-    """Cost of a token's text without it."""
-    return _spelled(token, {t: c for t, c in _within(token, costs) if t != token})[0]
-
-
-def _within(text: str, costs: Mapping[str, float]) -> Iterable[tuple[str, float]]:
-    for start in range(len(text)):
-        for end in range(start + 1, len(text) + 1):
-            if (token := text[start:end]) in costs:
-                yield token, costs[token]
-
-
-def _spelled(text: str, costs: Mapping[str, float]) -> tuple[float, list[str]]:
-    """The least cost of a text, and the tokens that it is the sum of (Viterbi)."""
-    best = [0.0] + [math.inf] * len(text)
-    begins = [0] * (len(text) + 1)
-    for end in range(1, len(text) + 1):
-        for start in range(max(0, end - LONGEST_TOKEN), end):
-            cost = costs.get(text[start:end])
-            if cost is not None and best[start] + cost < best[end]:
-                best[end], begins[end] = best[start] + cost, start
-    tokens, end = [], len(text)
-    while end:
-        tokens.append(text[begins[end] : end])
-        end = begins[end]
-    return best[-1], tokens[::-1]
+    """The least cost of a token's text without it (Viterbi)."""
+    best = [0.0] + [math.inf] * len(token)
+    for end in range(1, len(token) + 1):
+        for start in range(end):
+            if 0 < end - start < len(token):
+                cost = costs.get(token[start:end], math.inf)
+                best[end] = min(best[end], best[start] + cost)
+    return best[-1]
