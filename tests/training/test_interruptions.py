@@ -243,7 +243,7 @@ def test_standard_input_that_was_cut_says_so(tmp_path: Path):
 
 
 def test_a_second_writer_is_refused(story_file: Path, tmp_path: Path, cli: Cli):
-    arguments = _train_arguments(story_file, "run", steps=1_000_000)
+    arguments = _train_arguments(story_file, "run", steps=1_000_000, patience=0)
     process = _start(arguments, tmp_path)
     try:
         _wait_for(process, "step       4/")
