@@ -56,6 +56,23 @@ def test_no_other_scale_that_uses_the_levels_has_a_smaller_error(bits: int):
 
 
 @BITS
+@given(matrix=matrices, moved=st.floats(0, 1))
+def test_a_scale_that_is_kept_is_nearly_as_good(bits: int, matrix: np.ndarray, moved: float):
+    """And what was quantized by it is found again without it."""
+    _, scales = quantize(matrix, bits)
+    changed = matrix + np.float32(moved) * np.roll(matrix, 1)
+    codes, kept = quantize(changed, bits, scales)
+    again, same = quantize(changed, bits, kept)
+    np.testing.assert_array_equal(kept, same)
+    np.testing.assert_array_equal(codes, again)
+    once = dequantize(codes, kept)
+    np.testing.assert_array_equal(dequantize(*quantize(once, bits)), once)
+    error = ((once - changed) ** 2).sum(axis=1)
+    least = ((dequantize(*quantize(changed, bits)) - changed) ** 2).sum(axis=1)
+    assert (error <= 1.26 * least + 1e-12).all()
+
+
+@BITS
 def test_rows_of_nothing_stay_nothing(bits: int):
     matrix = np.zeros((3, 4), np.float32)
     matrix[1] = 1e-30
