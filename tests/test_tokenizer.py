@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from tinybuddy.tokenizer import (
     unknown_characters,
 )
 from tinybuddy.tokenizer.layout import BOS, EOS
+from tinybuddy.tokenizer.packed import KINDS, pack_tokenizer, unpack_tokenizer
 from tinybuddy.tokenizer.training import train_tokenizer
 from tinybuddy.tokenizer.unigram import train_unigram
 
@@ -230,3 +232,55 @@ GROWING = {"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaaaaa"}
 def test_what_is_no_tokenizer_is_refused(text: str):
     with pytest.raises(TinybuddyError, match=r"tokenizer\.json"):
         parse_tokenizer(text)
+
+
+@pytest.mark.parametrize("tokenizer", [BPE, CHARACTERS, SEEN, UNIGRAM], ids=lambda t: t.kind)
+def test_a_packed_tokenizer_is_the_same(tokenizer: Tokenizer):
+    data = pack_tokenizer(tokenizer)
+    assert unpack_tokenizer(data).to_json() == tokenizer.to_json()
+    assert len(data) < len(tokenizer.to_json()) / 5
+
+
+@given(st.data())
+@settings(max_examples=30)
+def test_tokenizers_of_any_text_are_packed(data: st.DataObject):
+    """Among their characters are those that end a token, and the words of special tokens."""
+    words = st.text("ab<>osé日😀\0\n\x7fÿ ", max_size=12) | st.just("<eos>" * 3) | texts
+    stories = data.draw(st.lists(words, min_size=1, max_size=8).filter(any))
+    kind, alphabet = data.draw(st.sampled_from(KINDS))
+    tokenizer = train_tokenizer(stories, data.draw(st.integers(40, 300)), kind, alphabet)
+    assert unpack_tokenizer(pack_tokenizer(tokenizer)).to_json() == tokenizer.to_json()
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 4, 6, None])
+def test_scores_of_any_decimals_are_exact(decimals: int | None):
+    random = Random(0)
+    values = [-random.uniform(0, 20) for _ in range(200)]
+    scores = values if decimals is None else [round(value, decimals) for value in values]
+    pieces = json.loads(UNIGRAM.to_json())["model"]["vocab"]
+    changed = [[piece, score] for (piece, _), score in zip(pieces[3:], scores, strict=False)]
+    tokenizer = parse_tokenizer(_pieces(*changed))
+    assert unpack_tokenizer(pack_tokenizer(tokenizer)).to_json() == tokenizer.to_json()
+
+
+def test_a_tokenizer_with_ids_of_its_own_is_not_packed():
+    model = json.loads(BPE.to_json())["model"]
+    ids = model["vocab"]
+    a, b = [*ids][10:12]
+    other = parse_tokenizer(_altered("model", vocab=ids | {a: ids[b], b: ids[a]}))
+    with pytest.raises(TinybuddyError, match="train it anew"):
+        pack_tokenizer(other)
+
+
+@given(st.sampled_from([BPE, CHARACTERS, SEEN, UNIGRAM]), st.data())
+def test_a_damaged_packed_tokenizer_is_another_or_one_sentence(tokenizer, data: st.DataObject):
+    packed = bytearray(pack_tokenizer(tokenizer))
+    places = st.integers(0, 20) | st.integers(0, len(packed) - 1)
+    for at in data.draw(st.lists(places, min_size=1, max_size=3)):
+        packed[at] = data.draw(st.integers(0, 255))
+    end = data.draw(st.just(len(packed)) | st.integers(0, len(packed)))
+    try:
+        found = unpack_tokenizer(bytes(packed[:end]))
+        found.decode(found.encode("One day"))
+    except TinybuddyError as error:
+        assert "\n" not in str(error)

@@ -26,7 +26,7 @@ def _setting(
     low: float = -math.inf,
     high: float = math.inf,
     *,
-    among: tuple[str, ...] = (),
+    among: tuple[str | int, ...] = (),
 ) -> Any:
     """Return a dataclass field with its description, inclusive range, or allowed words."""
     return field(default=default, metadata={"doc": doc, "low": low, "high": high, "among": among})
@@ -77,7 +77,7 @@ def _converted(name: str, value: Any, kind: type) -> Any:
 def _check_range(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
     if among := metadata["among"]:
         if value not in among:
-            raise UsageError(f"{name} must be {' or '.join(among)}, not {value!r}.")
+            raise UsageError(f"{name} must be {' or '.join(map(str, among))}, not {value!r}.")
     elif isinstance(value, int | float) and not isinstance(value, bool):
         low, high = metadata["low"], metadata["high"]
         if not low <= value <= min(high, sys.float_info.max):
@@ -243,6 +243,12 @@ class TrainConfig(_Checked):
     beta2: float = _setting(0.999, "AdamW's decay of the mean squared gradient.", 0.0, 0.999999)
     momentum: float = _setting(0.95, "Muon's decay of the mean gradient.", 0.0, 0.999999)
     grad_clip: float = _setting(1.0, "Largest norm of the whole gradient; 0 = off.", 0.0)
+    weight_bits: int = _setting(
+        32,
+        "Bits of a weight but for the norms: with 8 or 4 it trains for weights so rounded, with a "
+        "scale a row, as `export int8` and `int4` write them; 32 = off.",
+        among=(32, 8, 4),
+    )
     init_std: float = _setting(0.02, "Standard deviation of the initial matrices.", 0.0, 10.0)
     eval_every: int = _setting(100, "Steps between evaluations and checkpoints.", 1)
     eval_stories: int = _setting(50, "Validation stories scored while training; all at the end.", 1)

@@ -29,7 +29,7 @@ def weights_hash(run: Path) -> str:
     return hashlib.sha256((find_directory(run) / "model.safetensors").read_bytes()).hexdigest()
 
 
-def interrupt_at(at: int, data: Path, out: Path) -> None:
+def interrupt_at(at: int, data: Path, out: Path, **changes: object) -> None:
     """Train the small model in ``out`` and press Ctrl-C in a step."""
 
     class Impatient(Hooks):
@@ -38,4 +38,4 @@ def interrupt_at(at: int, data: Path, out: Path) -> None:
                 os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        train(data=data, out=out, hooks=Impatient(), **SMALL)
+        train(data=data, out=out, hooks=Impatient(), **SMALL | changes)

@@ -136,9 +136,12 @@ def _is_as_never_killed(killed: Path, whole: Run) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 @pytest.mark.parametrize("kills", [20, pytest.param(400, marks=pytest.mark.slow)])
-def test_kills_at_random_moments_change_nothing(story_file: Path, tmp_path: Path, kills: int):
+@pytest.mark.parametrize("bits", [32, 4])
+def test_kills_at_random_moments_change_nothing(
+    story_file: Path, tmp_path: Path, kills: int, bits: int
+):
     """SIGKILL again and again, from the first moments on; the same bytes at the end."""
-    settings = SMALL | {"steps": 4 * kills, "eval_every": 2, "patience": 0}
+    settings = SMALL | {"steps": 4 * kills, "eval_every": 2, "patience": 0, "weight_bits": bits}
     whole = train(data=story_file, out=tmp_path / "whole", hooks=Hooks(), **settings)
     killed, draw = tmp_path / "killed", random.Random(kills)
     # Some 70,000 calls come before the first step; two steps, an evaluation and a checkpoint are
@@ -153,15 +156,19 @@ def test_kills_at_random_moments_change_nothing(story_file: Path, tmp_path: Path
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+@pytest.mark.parametrize("bits", [32, 4])
 def test_a_kill_between_any_two_writes_changes_nothing(
-    small_run: Run, story_file: Path, tmp_path: Path
+    small_run: Run, story_file: Path, tmp_path: Path, bits: int
 ):
     """Killed at the first call that makes something last, then at the second of what goes on ..."""
-    killed = tmp_path / "killed"
-    lives = _live(story_file, killed, [(None, calls) for calls in range(1000)], SMALL)
+    killed, settings = tmp_path / "killed", SMALL | {"weight_bits": bits}
+    whole = small_run
+    if bits != 32:
+        whole = train(data=story_file, out=tmp_path / "whole", hooks=Hooks(), **settings)
+    lives = _live(story_file, killed, [(None, calls) for calls in range(1000)], settings)
     assert lives[-1] == (0, SMALL["steps"])
     assert len(lives) > 20
-    _is_as_never_killed(killed, small_run)
+    _is_as_never_killed(killed, whole)
 
 
 @pytest.mark.slow
@@ -243,7 +250,7 @@ def test_standard_input_that_was_cut_says_so(tmp_path: Path):
 
 
 def test_a_second_writer_is_refused(story_file: Path, tmp_path: Path, cli: Cli):
-    arguments = _train_arguments(story_file, "run", steps=1_000_000)
+    arguments = _train_arguments(story_file, "run", steps=1_000_000, patience=0)
     process = _start(arguments, tmp_path)
     try:
         _wait_for(process, "step       4/")

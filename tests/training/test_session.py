@@ -24,7 +24,7 @@ from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.formats.references import find_directory
 from tinybuddy.progress import Hooks
 from tinybuddy.tokenizer import encode_story
-from tinybuddy.training import dataset, loop
+from tinybuddy.training import dataset, quantized
 from tinybuddy.training.checkpoint import (
     load_checkpoint,
     read_metadata,
@@ -204,8 +204,9 @@ def test_the_processors_seconds_are_those_of_training(
     assert resume(tmp_path / "run", Hooks()).result["cpu_seconds"] == SMALL["steps"]
 
 
+@pytest.mark.parametrize("bits", [32, 4])
 def test_numbers_that_break_keep_the_last_checkpoint(
-    story_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    story_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bits: int
 ):
     trainers: list[Any] = []
 
@@ -221,12 +222,14 @@ def test_numbers_that_break_keep_the_last_checkpoint(
             if broken:  # the weights as a bad batch would leave them
                 weights = trainers[0].weights()
                 weights["model.norm.weight"].fill(np.nan)
-                trainers[0]._put(0, weights)
+                trainers[0].load_weights(weights)
 
     broken: list[Hooks] = []
-    monkeypatch.setattr(loop, "open_trainer", open_and_keep)
+    monkeypatch.setattr(quantized, "open_trainer", open_and_keep)
     with pytest.raises(TinybuddyError, match="not finite at step 6: the checkpoint before it"):
-        train(data=story_file, out=tmp_path / "run", hooks=Breaker(), **SMALL)
+        train(
+            data=story_file, out=tmp_path / "run", hooks=Breaker(), **SMALL | {"weight_bits": bits}
+        )
     checkpoint = load_checkpoint(tmp_path / "run")
     assert checkpoint is not None
     assert checkpoint.step == 4

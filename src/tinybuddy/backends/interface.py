@@ -106,6 +106,10 @@ class Trainer(Backend, Protocol):
         """Copies of the weights, under transformers' names."""
         ...
 
+    def load_weights(self, weights: Weights) -> None:
+        """Put other weights of the same shapes in place; the optimizer's state stays."""
+        ...
+
     def state(self) -> State:
         """Copies of the optimizer's state."""
         ...

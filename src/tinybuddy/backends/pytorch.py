@@ -148,6 +148,14 @@ class TorchTrainer(TorchBackend):
         """Copies of the weights, under transformers' names."""
         return {n: _to_numpy(self._parameters[n]) for n in self._names}
 
+    def load_weights(self, weights: Weights) -> None:
+        """Put other weights in place; the optimizer's state stays."""
+        import torch
+
+        with torch.no_grad():
+            for name, array in weights.items():
+                self._parameters[name].copy_(torch.from_numpy(array))
+
     def state(self) -> State:
         """Of each weight AdamW's two moments and step count, or Muon's momentum."""
         return {

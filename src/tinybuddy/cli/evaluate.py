@@ -22,8 +22,8 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
         nargs="*",
         default=[DEFAULT_MODEL],
         metavar="MODEL",
-        help="a model or run directory, a released name, a .bin of llama2.c, any directory of "
-        f"transformers; several are compared with the first; default: {DEFAULT_MODEL}",
+        help="a model or run directory, a released name, a .buddy file, a .bin of llama2.c, any "
+        f"directory of transformers; several are compared with the first; default: {DEFAULT_MODEL}",
     )
     verb.add_argument(
         "--data",

@@ -19,7 +19,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
         "subject",
         nargs="?",
         default=DEFAULT_MODEL,
-        metavar="MODEL|RECIPE|config.json|FILE.bin",
+        metavar="MODEL|RECIPE|config.json|FILE",
         help=f"default: {DEFAULT_MODEL}",
     )
 

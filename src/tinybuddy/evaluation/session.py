@@ -121,8 +121,8 @@ def evaluate(
     """Measure whether models speak English.
 
     Args:
-        models: directories, runs, released names, ``.bin`` files of llama2.c, directories of
-            `transformers`, or loaded models; the first is compared with the others.
+        models: directories, runs, released names, ``.buddy`` files, ``.bin`` files of llama2.c,
+            directories of `transformers`, or loaded models; the first is compared with the others.
         data: human stories, as `tinybuddy.train` takes them, or a list of texts; by default those
             of the first model's run, if it is a run and they are still there. Without any, the
             metrics that need them are not run, and the verdict can only be no or open.

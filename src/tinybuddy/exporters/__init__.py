@@ -25,5 +25,7 @@ class Format(NamedTuple):
 FORMATS = {
     "hub": Format(
         "a directory for transformers", "", ("PyTorch", "torch", "torch"), "tinybuddy.exporters.hub"
-    )
+    ),
+    "int8": Format("a file with weights of 8 bits", ".buddy", None, "tinybuddy.exporters.int8"),
+    "int4": Format("the same of 4 bits", ".buddy", None, "tinybuddy.exporters.int4"),
 }

@@ -18,7 +18,8 @@ def export(format: str, model: str | Path | Model, out: str | Path, *, force: bo
     """Write a model in another form.
 
     Args:
-        format: ``hub``, the directory that transformers and the hub take.
+        format: ``hub``, the directory that transformers and the hub take, or ``int8`` or ``int4``,
+            one file with weights of so many bits.
         model: a model or run directory, a released name, or a loaded model.
         out: where to write.
         force: replace what is there.

@@ -4,6 +4,7 @@
 a directory            with a ``config.json``: of this package, or another that transformers opens
 a run                  of `tinybuddy train`: its best checkpoint
 a released name        a model that comes with this package
+``NAME.buddy``         a compact file of this package, as `tinybuddy export int4` writes it
 ``NAME.bin``           a model of llama2.c, its tokenizer beside it
 =====================  ===========================================================================
 """
@@ -17,6 +18,7 @@ from typing import NamedTuple
 from tinybuddy.config import ModelConfig, unknown
 from tinybuddy.disk import expanded
 from tinybuddy.errors import TinybuddyError
+from tinybuddy.formats import compact
 from tinybuddy.formats.hub import is_ours, read_config, read_model
 from tinybuddy.formats.llama2c import read_llama2c, read_shape
 from tinybuddy.formats.loaded import LoadedModel
@@ -30,7 +32,11 @@ class Kind(Enum):
 
     HUB = "a directory that this package wrote"
     TRANSFORMERS = "another directory that transformers may open"
+    COMPACT = "a .buddy of this package"
     LLAMA2C = "a .bin of llama2.c"
+
+
+FILES = {compact.SUFFIX: Kind.COMPACT, ".bin": Kind.LLAMA2C}  # what a name's ending says
 
 
 class Found(NamedTuple):
@@ -47,8 +53,8 @@ def find(reference: str | Path) -> Found:
         TinybuddyError: if there is none.
     """
     path = expanded(reference)
-    if path.suffix == ".bin" and not path.is_dir():
-        return Found(Kind.LLAMA2C, path)
+    if path.suffix in FILES and not path.is_dir():
+        return Found(FILES[path.suffix], path)
     if (path / "config.json").is_file():
         return Found(Kind.HUB if is_ours(path) else Kind.TRANSFORMERS, path)
     if has_checkpoint(path):
@@ -61,7 +67,7 @@ def find(reference: str | Path) -> Found:
 def is_reference(text: str) -> bool:
     """Whether a text is meant as a reference, be there a model or not."""
     path = expanded(text)
-    return path.is_dir() or path.suffix == ".bin" or text in released_names()
+    return path.is_dir() or path.suffix in FILES or text in released_names()
 
 
 def find_directory(reference: str | Path) -> Path:
@@ -71,12 +77,12 @@ def find_directory(reference: str | Path) -> Path:
         TinybuddyError: if there is none.
     """
     kind, path = find(reference)
-    if kind is Kind.LLAMA2C and path.is_file():
+    if kind in FILES.values() and path.is_file():
         raise TinybuddyError(
-            f"{reference} is a .bin of llama2.c, which can generate and be evaluated, but not be "
+            f"{reference} is {kind.value}, which can generate and be evaluated, but not be "
             "exported or trained on: give a folder with a config.json, or a run of tinybuddy train."
         )
-    if kind is Kind.LLAMA2C:
+    if kind in FILES.values():
         raise _nothing(reference)
     return path
 
@@ -88,12 +94,16 @@ def open_model(reference: str | Path) -> LoadedModel:
         TinybuddyError: if there is none, or it is damaged or of a kind that is not computed here.
     """
     kind, path = find(reference)
+    if kind is Kind.COMPACT:
+        return compact.read_compact(path)
     return read_llama2c(path) if kind is Kind.LLAMA2C else read_model(path)
 
 
 def open_shape(reference: str | Path) -> ModelConfig:
     """Read the shape alone of the model that a reference stands for; raises as `open_model`."""
     kind, path = find(reference)
+    if kind is Kind.COMPACT:
+        return compact.read_shape(path)
     return read_shape(path) if kind is Kind.LLAMA2C else read_config(path / "config.json")
 
 

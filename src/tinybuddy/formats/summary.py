@@ -14,7 +14,7 @@ from tinybuddy.recipes import load_recipe, recipe_names
 
 
 def info(subject: str) -> dict[str, Any]:
-    """Count the parameters of a recipe, a model directory, a run, a config.json or llama2.c model.
+    """Count the parameters of a recipe, a model directory or file, a run, or a config.json.
 
     Returns:
         ``name``, ``parameters``, ``breakdown`` by part, ``bytes`` as float32, and ``shape``.

@@ -8,20 +8,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 
 from tinybuddy.tokenizer import Tokenizer
-from tinybuddy.tokenizer.layout import (
-    BOS,
-    LONGEST_TOKEN,
-    NEVER,
-    PAD,
-    SPECIAL,
-    WORDS,
-    byte_alphabet,
-    unseen,
+from tinybuddy.tokenizer.assembly import (
+    bare_bpe,
+    bpe,
+    byte_level_bpe,
+    single_characters,
+    unigram,
 )
+from tinybuddy.tokenizer.layout import LONGEST_TOKEN, SPECIAL, WORDS
 from tinybuddy.tokenizer.unigram import train_unigram
 
 # The text that merges are counted on is bounded, since counts settle early and the distinct words
@@ -66,12 +64,8 @@ def train_tokenizer(
             backend = {
                 "bpe": lambda: _train_bpe(stories, seen, size),
                 "unigram": lambda: _train_unigram(stories, words, seen, size),
-                "characters": lambda: _bpe(seen, [], None),
+                "characters": lambda: single_characters(seen),
             }[kind]()
-    backend.add_special_tokens(list(SPECIAL))
-    backend.post_processor = processors.TemplateProcessing(
-        single="<bos> $A", pair="<bos> $A <bos> $B", special_tokens=[("<bos>", BOS)]
-    )
     return Tokenizer(backend)
 
 
@@ -104,16 +98,13 @@ def _characters(words: Mapping[str, int]) -> Counter[str]:
 
 
 def _train_byte_level_bpe(stories: Iterable[str], size: int) -> Backend:
-    learner = _bpe([], [], pre_tokenizers.ByteLevel(add_prefix_space=False))
+    learner = bare_bpe([], [], pre_tokenizers.ByteLevel(add_prefix_space=False))
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    merges = _merges(learner, stories, vocab_size=size, initial_alphabet=alphabet)
-    backend = _bpe(byte_alphabet(), merges, learner.pre_tokenizer)
-    backend.decoder = decoders.ByteLevel()
-    return backend
+    return byte_level_bpe(_merges(learner, stories, vocab_size=size, initial_alphabet=alphabet))
 
 
 def _train_bpe(stories: Iterable[str], characters: list[str], size: int) -> Backend:
-    learner = _bpe([], [], pre_tokenizers.Split(Regex(WORDS), "isolated"))
+    learner = bare_bpe([], [], pre_tokenizers.Split(Regex(WORDS), "isolated"))
     merges = _merges(
         learner,
         stories,
@@ -122,7 +113,7 @@ def _train_bpe(stories: Iterable[str], characters: list[str], size: int) -> Back
         limit_alphabet=len(characters),
         max_token_length=LONGEST_TOKEN,
     )
-    return _bpe(characters, merges, learner.pre_tokenizer)
+    return bpe(characters, merges)
 
 
 def _train_unigram(
@@ -141,25 +132,9 @@ def _train_unigram(
         known[word.translate(unknown)] += often
     scores = train_unigram(known, sorted(tokens), size)
     ranked = sorted(scores, key=lambda token: (len(token) > 1, -scores[token], token))
-    special = [(token, NEVER) for token in SPECIAL]
-    vocabulary = [*special, *((token, round(scores[token], 2)) for token in ranked)]
-    backend = Backend(models.Unigram(vocabulary, PAD, byte_fallback=False))
-    backend.normalizer = normalizers.Replace(Regex(unseen(characters)), "")
-    backend.decoder = decoders.Fuse()
-    return backend
+    return unigram((token, round(scores[token], 2)) for token in ranked)
 
 
 def _merges(learner: Backend, stories: Iterable[str], **settings: Any) -> list[tuple[str, str]]:
     learner.train_from_iterator(stories, trainers.BpeTrainer(show_progress=False, **settings))
     return [(left, right) for left, right in json.loads(learner.to_str())["model"]["merges"]]
-
-
-def _bpe(alphabet: list[str], merges: list[tuple[str, str]], words: Any) -> Backend:
-    """BPE with fixed ids: the special tokens, the alphabet, the merges in their order."""
-    tokens = dict.fromkeys([*SPECIAL, *alphabet, *(left + right for left, right in merges)])
-    vocabulary = {token: id for id, token in enumerate(tokens)}
-    backend = Backend(models.BPE(vocab=vocabulary, merges=merges))
-    if words is not None:
-        backend.pre_tokenizer = words
-    backend.decoder = decoders.Fuse()
-    return backend

@@ -214,8 +214,9 @@ def load_checkpoint(run: Path) -> Checkpoint | None:
 
 def _read_state(folder: Path, files: ModelFiles) -> Checkpoint:
     path = folder / "state.safetensors"
-    # AdamW keeps two numbers for each weight, and one for each tensor.
-    most = 12 * files.config.parameters + 1_000_000
+    # AdamW keeps two numbers for each weight, and one for each tensor. Of quantized weights there
+    # are a master each, and a scale a row.
+    most = 16 * files.config.parameters + 1_000_000
     try:
         state = safetensors.numpy.load(read_bytes(path, most))
         with safetensors.safe_open(path, "numpy") as file:

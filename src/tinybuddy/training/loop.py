@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from tinybuddy.backends import open_backend, open_trainer
+from tinybuddy.backends import open_backend
 from tinybuddy.backends.interface import Backend, Stopped, Trainer
 from tinybuddy.config import Recipe
 from tinybuddy.corpus.statistics import write_statistics
@@ -40,6 +40,7 @@ from tinybuddy.training.checkpoint import (
 )
 from tinybuddy.training.dataset import Dataset, settled
 from tinybuddy.training.provenance import provenance
+from tinybuddy.training.quantized import open_any_trainer
 from tinybuddy.training.run import Run, places
 from tinybuddy.training.stop import Stop
 
@@ -94,9 +95,7 @@ def fit(
         hooks.on_note(found.layout())
     if warning := found.warning():
         hooks.on_note(warning)
-    trainer = open_trainer(recipe.model, recipe.train, start.files.weights if start else None)
-    if start and start.step:
-        trainer.load_state(start.state)
+    trainer = open_any_trainer(recipe, start)
     return _Loop(out, recipe, dataset, trainer, hooks, stop or Stop(), start).go()
 
 

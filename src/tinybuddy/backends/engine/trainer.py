@@ -257,6 +257,14 @@ class EngineTrainer(EngineScorer):
             threading.Timer(0.01, _thread.interrupt_main).start()
         return result[0], result[1]
 
+    def load_weights(self, weights: Weights) -> None:
+        """Put other weights in place; the optimizer's state stays.
+
+        Raises:
+            TinybuddyError: if they are not of this shape.
+        """
+        self._put(CODES["TB_WEIGHTS"], weights)
+
     def gradient(self) -> Weights:
         """Gradient of the last step's loss, before clipping."""
         return self._get(CODES["TB_GRADIENT"])
