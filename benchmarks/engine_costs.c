@@ -177,7 +177,15 @@ static void training(double flops) {
     float *dense = memory(4 * layout.dense);
     for (size_t i = 0; i < layout.dense; i++) dense[i] = 0.1f * some();
     tb_layout_pack(&layout, dense, weights);
-    const tb_weights w = {weights, rope, tb_stride(T)};
+    tb_weights w = {weights, rope, tb_stride(T), NULL, NULL};
+#if TB_BF16
+    const tb_place *e = &layout.embedding;
+    float *rows = memory(4 * e->rows * e->stride), *pairs = memory(4 * e->rows * e->stride);
+    tb_bf16_rows(e->rows, e->columns, weights + e->at, e->stride, rows, e->stride / 2);
+    tb_bf16_pairs(e->rows, e->columns, weights + e->at, e->stride, pairs, e->stride);
+    w.embedding_rows = rows;
+    w.embedding_pairs = pairs;
+#endif
     int32_t ids[T], targets[T];
     for (int i = 0; i < T; i++) {
         ids[i] = rand() % 1024;

@@ -47,11 +47,50 @@ static void head_back(tb_pass *p, const tb_weights *w, const int32_t *targets, s
     }
 }
 
+#if TB_BF16
+/* The same with products of bf16. Softmax and losses stay in float32, and so do gradients as soon
+   as they are summed. */
+static void head_back_bf16(tb_pass *p, const tb_weights *w, const int32_t *targets, size_t t,
+                           float scale, float *gradient, int add) {
+    const tb_place *m = &p->layout->embedding;
+    const size_t v = m->rows, c = m->columns, row = p->head_columns;
+    float *logits = p->logits, *rows = logits + row; /* see tb_cross_entropy_bf16 */
+    gradient += m->at;
+    for (size_t from = 0; from < t && !tb_is_set(p->stop); from += row) {
+        const size_t columns = t - from < row ? t - from : row;
+        float *normed = p->dx + from, *dn = p->dn + from; /* dx is not yet in use */
+        tb_bf16_pairs(c, columns, p->normed + from, p->row, p->normed_pairs, row);
+        tb_matmul_bf16(v, columns, (c + 1) / 2, w->embedding_rows, m->stride / 2, 1,
+                       p->normed_pairs, row, logits, row, 0);
+        tb_cross_entropy_bf16(v, columns, logits, row, targets + from, p->loss + from, p->share);
+        for (size_t i = 0; i < columns; i++) p->share[i] *= scale;
+        if (tb_is_set(p->stop)) return;
+        tb_matmul_bf16(c, columns, (v + 1) / 2, w->embedding_pairs, 1, m->stride, logits, 2 * row,
+                       dn, p->row, 0);
+        tb_scale_columns(c, columns, p->share, dn, p->row, dn, p->row);
+        tb_scale_columns(c, columns, p->share, p->normed + from, p->row, normed, p->row);
+        tb_bf16_rows(c, columns, normed, p->row, normed, p->row);
+        if (tb_is_set(p->stop)) return;
+        const size_t half = (columns + 1) / 2;
+        const float *transposed = by_position(p, half, normed);
+        tb_matmul_bf16((v + 1) / 2, c, half, rows, 2 * row, 1, transposed, p->c_row, gradient,
+                       2 * m->stride, add || from);
+        tb_matmul_bf16(v / 2, c, half, rows + row / 2, 2 * row, 1, transposed, p->c_row,
+                       gradient + m->stride, 2 * m->stride, add || from);
+    }
+}
+#endif
+
 void tb_backward(tb_pass *p, const tb_weights *w, const int32_t *ids, const int32_t *targets,
                  size_t t, float scale, float *gradient, int add) {
     const tb_layout *l = p->layout;
     size_t c = (size_t)l->config.hidden_size, f = (size_t)l->config.intermediate_size, row = p->row;
-    head_back(p, w, targets, t, scale, gradient, add);
+#if TB_BF16
+    if (w->embedding_rows)
+        head_back_bf16(p, w, targets, t, scale, gradient, add);
+    else
+#endif
+        head_back(p, w, targets, t, scale, gradient, add);
     memset(p->dx, 0, c * row * sizeof(float));
     tb_norm_back(c, t, row, p->last, w->weights + l->norm.at, p->r, p->dn, p->dx,
                  gradient + l->norm.at, add);

@@ -27,9 +27,11 @@ WARNINGS = ["-Wall", "-Wextra"]
 # Kinds of processors, slow to fast, and the flags that use all of them. The engine's dispatch.c and
 # vector.h have the same names.
 BASELINE: dict[str, list[str]] = {"baseline": []}
+AVX512 = ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mfma"]
 X86 = {
     "avx2": ["-mavx2", "-mfma"],
-    "avx512": ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mfma"],
+    "avx512": AVX512,
+    "avx512_bf16": [*AVX512, "-mavx512bf16"],
 }
 KERNELS = (*BASELINE, *X86)
 
@@ -43,6 +45,10 @@ PLATFORMS = {
     "macosx_11_0_arm64": "aarch64-macos.11.0",
     "win_amd64": "x86_64-windows-gnu",
 }
+# What GCC has from 10 on, clang from 9, and the assembler too: without it there is no avx512_bf16.
+BF16_PROBE = """#include <immintrin.h>
+__m512 multiply_add(__m512 sum, __m512bh x) { return _mm512_dpbf16_ps(sum, x, x); }
+"""
 ZIG = [sys.executable, "-m", "ziglang", "cc"]  # for this very processor unless given a target
 
 
@@ -57,7 +63,7 @@ def build(
         platform: one of `PLATFORMS`, which zig compiles for; by default this machine.
 
     Returns:
-        The libraries, one a kind of processor that the platform may have.
+        The libraries, one a kind of processor that the platform may have and the compiler knows.
 
     Raises:
         RuntimeError: if there is no compiler, or it fails; the text is its own.
@@ -71,6 +77,8 @@ def build(
     more = [*shlex.split(os.environ.get("CFLAGS", "")), *(flags or [])]
     common = [*FLAGS, *WARNINGS, *([] if suffix == ".dll" else ["-fPIC"])]
     kinds = BASELINE | (X86 if x86 else {})
+    if x86 and not _compiles([*compiler, *X86["avx512_bf16"]], BF16_PROBE):
+        del kinds["avx512_bf16"]
     sources, libraries = sorted(FOLDER.glob("*.c")), []
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(os.cpu_count()) as pool:
         # Zig keeps what it compiles of a C library in the home folder, which may not be writable.
@@ -150,19 +158,23 @@ def _own_compiler() -> list[str] | None:
     if named := os.environ.get("CC"):
         return shlex.split(named)
     names = ("cc", "gcc", "clang") if sys.platform != "win32" else ()
-    return next(([name] for name in names if _works(name)), None)
+    # macOS has a cc that only says where to get one.
+    source = "#include <math.h>\n#include <pthread.h>\n"
+    return next(([name] for name in names if _compiles([name, "-fPIC"], source)), None)
 
 
-def _works(compiler: str) -> bool:
-    """Whether it makes a library: macOS has a cc that only says where to get one."""
+def _compiles(compiler: list[str], source: str) -> bool:
+    """Whether it makes a library of this."""
     import subprocess
     import tempfile
 
     with tempfile.TemporaryDirectory() as scratch:
-        flags = ["-shared", "-fPIC", "-x", "c", "-", "-o", str(Path(scratch) / "probe"), "-lm"]
-        source = "#include <math.h>\n#include <pthread.h>\n"
+        flags = ["-shared", "-x", "c", "-", "-o", str(Path(scratch) / "probe"), "-lm"]
+        environment = {"ZIG_GLOBAL_CACHE_DIR": scratch, **os.environ}
         try:
-            done = subprocess.run([compiler, *flags], input=source, text=True, capture_output=True)
+            done = subprocess.run(
+                [*compiler, *flags], input=source, text=True, capture_output=True, env=environment
+            )
         except OSError:
             return False
     return done.returncode == 0

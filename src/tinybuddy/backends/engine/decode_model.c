@@ -66,10 +66,11 @@ int tb_model_init(tb_model *m, const tb_config *c, const void *packed) {
 }
 
 const char *tb_kernels_name(void) {
-    return TB_LANES == 16  ? TB_AVX512
-           : TB_LANES == 8 ? TB_AVX2
-           : TB_LANES == 4 ? TB_BASELINE
-                           : "scalar";
+    return TB_BF16          ? TB_AVX512_BF16
+           : TB_LANES == 16 ? TB_AVX512
+           : TB_LANES == 8  ? TB_AVX2
+           : TB_LANES == 4  ? TB_BASELINE
+                            : "scalar";
 }
 
 /* ---- streams ---- */

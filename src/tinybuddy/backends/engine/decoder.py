@@ -55,7 +55,7 @@ class Decoder:
 
     Attributes:
         config: its shape.
-        kernels: which instructions it uses: ``avx512``, ``avx2`` or ``baseline``.
+        kernels: which instructions it uses: ``avx512_bf16``, ``avx512``, ``avx2`` or ``baseline``.
     """
 
     def __init__(

@@ -45,13 +45,14 @@ static void hand_out(tb_pass *p, arena *a, int with_backward) {
     p->loss = take(a, 1, row);
     p->share = take(a, 1, row);
     if (with_backward) {
+        p->normed_pairs = take(a, (c + 1) / 2, p->head_columns);
         p->delta = take(a, 1, row);
         p->by_position = take(a, p->length, p->c_row);
         p->dx = take(a, c, row);
         p->dn = take(a, c, row);
     }
     arena other = *a; /* what is not needed beside logits shares their memory */
-    p->logits = take(a, (size_t)l->config.vocab_size, p->head_columns);
+    p->logits = take(a, (size_t)l->config.vocab_size + TB_BF16, p->head_columns);
     p->h = take(&other, f, row);
     p->scores = take(&other, TB_ATTENTION_QUERIES, row);
     if (with_backward) {
@@ -75,6 +76,9 @@ int tb_pass_make(tb_pass *p, const tb_layout *l, size_t length, int with_backwar
     p->head_columns = HEAD_FLOATS / (size_t)l->config.vocab_size / TB_ALIGN * TB_ALIGN;
     if (p->head_columns < TB_ALIGN) p->head_columns = TB_ALIGN;
     if (p->head_columns > tb_round(length)) p->head_columns = tb_round(length);
+#if TB_BF16
+    if (p->head_columns > TB_BF16_COLUMNS) p->head_columns = TB_BF16_COLUMNS;
+#endif
     p->layers = calloc((size_t)l->config.num_hidden_layers, sizeof *p->layers);
     if (!p->layers) {
         tb_pass_free(p);

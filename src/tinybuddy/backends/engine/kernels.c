@@ -9,9 +9,19 @@
 
 #include "vector.h"
 
-/* rows x (vecs * TB_LANES) numbers of c; rows and vecs are constants where it is called. */
-TB_INLINE void tile(const int rows, const int vecs, size_t k, const float *a, size_t a_row,
-                    size_t a_col, const float *b, size_t b_row, float *c, size_t c_row, int add) {
+/* sum + x y; with bf16, a lane of x and y holds two numbers, and both products join the sum. */
+TB_INLINE tb_vec multiply_add(const int bf16, tb_vec x, tb_vec y, tb_vec sum) {
+#if TB_BF16
+    if (bf16) return (tb_vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)x, (__m512bh)y);
+#endif
+    (void)bf16;
+    return sum + x * y;
+}
+
+/* rows x (vecs * TB_LANES) numbers of c; bf16, rows and vecs are constants where it is called. */
+TB_INLINE void tile(const int bf16, const int rows, const int vecs, size_t k, const float *a,
+                    size_t a_row, size_t a_col, const float *b, size_t b_row, float *c,
+                    size_t c_row, int add) {
     tb_vec acc[16][4];
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
@@ -26,7 +36,7 @@ TB_INLINE void tile(const int rows, const int vecs, size_t k, const float *a, si
         for (int i = 0; i < rows; i++) {
             tb_vec x = tb_broadcast(a[i * a_row + p * a_col]);
 #pragma GCC unroll 4
-            for (int j = 0; j < vecs; j++) acc[i][j] += x * row[j];
+            for (int j = 0; j < vecs; j++) acc[i][j] = multiply_add(bf16, x, row[j], acc[i][j]);
         }
     }
 #pragma GCC unroll 16
@@ -36,20 +46,20 @@ TB_INLINE void tile(const int rows, const int vecs, size_t k, const float *a, si
 }
 
 /* All rows of one panel of columns: tiles of the full height, then of 4, 2 and 1. */
-TB_INLINE void panel(const int rows, const int vecs, size_t m, size_t k, const float *a,
-                     size_t a_row, size_t a_col, const float *b, size_t b_row, float *c,
-                     size_t c_row, int add) {
+TB_INLINE void panel(const int bf16, const int rows, const int vecs, size_t m, size_t k,
+                     const float *a, size_t a_row, size_t a_col, const float *b, size_t b_row,
+                     float *c, size_t c_row, int add) {
     size_t i = 0;
     for (; i + (size_t)rows <= m; i += (size_t)rows)
-        tile(rows, vecs, k, a + i * a_row, a_row, a_col, b, b_row, c + i * c_row, c_row, add);
+        tile(bf16, rows, vecs, k, a + i * a_row, a_row, a_col, b, b_row, c + i * c_row, c_row, add);
     for (; rows > 8 && i + 8 <= m; i += 8)
-        tile(8, vecs, k, a + i * a_row, a_row, a_col, b, b_row, c + i * c_row, c_row, add);
+        tile(bf16, 8, vecs, k, a + i * a_row, a_row, a_col, b, b_row, c + i * c_row, c_row, add);
     for (; rows > 4 && i + 4 <= m; i += 4)
-        tile(4, vecs, k, a + i * a_row, a_row, a_col, b, b_row, c + i * c_row, c_row, add);
+        tile(bf16, 4, vecs, k, a + i * a_row, a_row, a_col, b, b_row, c + i * c_row, c_row, add);
     for (; i + 2 <= m; i += 2)
-        tile(2, vecs, k, a + i * a_row, a_row, a_col, b, b_row, c + i * c_row, c_row, add);
+        tile(bf16, 2, vecs, k, a + i * a_row, a_row, a_col, b, b_row, c + i * c_row, c_row, add);
     for (; i < m; i++)
-        tile(1, vecs, k, a + i * a_row, a_row, a_col, b, b_row, c + i * c_row, c_row, add);
+        tile(bf16, 1, vecs, k, a + i * a_row, a_row, a_col, b, b_row, c + i * c_row, c_row, add);
 }
 
 #define LOG2_E 1.44269504f
@@ -79,25 +89,27 @@ enum {
 }; /* rows of b at a time: 128 x 48 numbers are 24 KB, which the first cache holds */
 
 /* At most HEIGHT rows. */
-static void block(size_t m, size_t n, size_t k, const float *a, size_t a_row, size_t a_col,
-                  const float *b, size_t b_row, float *c, size_t c_row, int add) {
+TB_INLINE void block(const int bf16, size_t m, size_t n, size_t k, const float *a, size_t a_row,
+                     size_t a_col, const float *b, size_t b_row, float *c, size_t c_row, int add) {
     size_t j = 0;
 #if TB_LANES == 16
     while (n - j >= 48 && n - j != 64) { /* 64 are better two panels of 32 than 48 and 16 */
-        panel(8, 3, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
+        panel(bf16, 8, 3, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
         j += 48;
     }
     for (; n - j >= 32; j += 32)
-        panel(12, 2, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
-    for (; j < n; j += 16) panel(16, 1, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
+        panel(bf16, 12, 2, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
+    for (; j < n; j += 16)
+        panel(bf16, 16, 1, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
 #elif TB_LANES == 8
-    for (; j < n; j += 16) panel(6, 2, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
+    for (; j < n; j += 16)
+        panel(bf16, 6, 2, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
 #elif defined(__aarch64__)
     for (; j < n; j += 16) /* 32 registers of 4 lanes */
-        panel(6, 4, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
+        panel(bf16, 6, 4, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
 #else
     for (; j < n; j += 2 * TB_LANES) /* 16 registers of 4 lanes */
-        panel(6, 2, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
+        panel(bf16, 6, 2, m, k, a, a_row, a_col, b + j, b_row, c + j, c_row, add);
 #endif
 }
 
@@ -105,10 +117,10 @@ static void block(size_t m, size_t n, size_t k, const float *a, size_t a_row, si
    of b are more than the 64 that the processor finds at once. */
 enum { HEIGHT = 24 };
 
-void tb_matmul(size_t m, size_t n, size_t k, const float *a, size_t a_row, size_t a_col,
-               const float *b, size_t b_row, float *c, size_t c_row, int add) {
+TB_INLINE void matmul(const int bf16, size_t m, size_t n, size_t k, const float *a, size_t a_row,
+                      size_t a_col, const float *b, size_t b_row, float *c, size_t c_row, int add) {
 #if TB_LANES == 16
-    if (n <= 8) {
+    if (!bf16 && n <= 8) {
         size_t i = 0;
         for (; i + 16 <= m; i += 16)
             narrow(16, k, a + i * a_row, a_row, a_col, b, b_row, c + i * c_row, c_row, add);
@@ -122,9 +134,14 @@ void tb_matmul(size_t m, size_t n, size_t k, const float *a, size_t a_row, size_
     for (size_t from = 0; from == 0 || from < k; from += DEPTH) {
         size_t depth = k - from < DEPTH ? k - from : DEPTH;
         for (size_t i = 0; i < m; i += height)
-            block(m - i < height ? m - i : height, n, depth, a + i * a_row + from * a_col, a_row,
-                  a_col, b + from * b_row, b_row, c + i * c_row, c_row, add || from);
+            block(bf16, m - i < height ? m - i : height, n, depth, a + i * a_row + from * a_col,
+                  a_row, a_col, b + from * b_row, b_row, c + i * c_row, c_row, add || from);
     }
+}
+
+void tb_matmul(size_t m, size_t n, size_t k, const float *a, size_t a_row, size_t a_col,
+               const float *b, size_t b_row, float *c, size_t c_row, int add) {
+    matmul(0, m, n, k, a, a_row, a_col, b, b_row, c, c_row, add);
 }
 
 void tb_transpose(size_t m, size_t n, const float *x, size_t x_row, float *y, size_t y_row) {
@@ -368,14 +385,10 @@ void tb_causal_softmax_back(const tb_head *h, size_t first, size_t t, float scal
         rows_of_scores_back(1, h, first, n, scale, most, share, delta, p, ds);
 }
 
-/* vecs vectors of columns: logits become e^(logit - best), best joins loss. */
-TB_INLINE void normalize(const int vecs, size_t v, float *logits, size_t row, float *loss,
-                         float *total) {
-    tb_vec best[4], sum[4];
-    for (int k = 0; k < vecs; k++) {
-        best[k] = tb_broadcast(-INFINITY);
-        sum[k] = (tb_vec){0};
-    }
+/* The largest of each of vecs vectors of columns, which joins loss, by log2 e. */
+TB_INLINE void best_logits(const int vecs, size_t v, const float *logits, size_t row, float *loss,
+                           tb_vec *best) {
+    for (int k = 0; k < vecs; k++) best[k] = tb_broadcast(-INFINITY);
     for (size_t i = 0; i < v; i++)
         for (int k = 0; k < vecs; k++)
             best[k] = tb_max(tb_load(logits + i * row + k * TB_LANES), best[k]);
@@ -383,6 +396,14 @@ TB_INLINE void normalize(const int vecs, size_t v, float *logits, size_t row, fl
         tb_store(loss + k * TB_LANES, tb_load(loss + k * TB_LANES) + best[k]);
         best[k] *= LOG2_E;
     }
+}
+
+/* vecs vectors of columns: logits become e^(logit - best), best joins loss. */
+TB_INLINE void normalize(const int vecs, size_t v, float *logits, size_t row, float *loss,
+                         float *total) {
+    tb_vec best[4], sum[4];
+    for (int k = 0; k < vecs; k++) sum[k] = (tb_vec){0};
+    best_logits(vecs, v, logits, row, loss, best);
     for (size_t i = 0; i < v; i++) {
         tb_vec e[4];
         for (int k = 0; k < vecs; k++)
@@ -409,6 +430,97 @@ void tb_cross_entropy(size_t v, size_t t, float *logits, size_t row, const int32
         share[i] = 1.0f / share[i];
     }
 }
+
+#if TB_BF16
+void tb_matmul_bf16(size_t m, size_t n, size_t k, const float *a, size_t a_row, size_t a_col,
+                    const float *b, size_t b_row, float *c, size_t c_row, int add) {
+    matmul(1, m, n, k, a, a_row, a_col, b, b_row, c, c_row, add);
+}
+
+/* 16 numbers in bf16, to the nearest, ties to even. */
+TB_INLINE __m256i to_bf16(tb_vec x) {
+    return (__m256i)_mm512_cvtneps_pbh((__m512)x);
+}
+
+/* Pairs of a lane of x and the same of y. */
+TB_INLINE tb_vec interleave(__m256i x, __m256i y) {
+    return (tb_vec)_mm512_or_si512(_mm512_cvtepu16_epi32(x),
+                                   _mm512_slli_epi32(_mm512_cvtepu16_epi32(y), 16));
+}
+
+void tb_bf16_rows(size_t m, size_t n, const float *x, size_t x_row, float *y, size_t y_row) {
+    for (size_t i = 0; i < m; i++, x += x_row, y += y_row)
+        for (size_t j = 0; j < n; j += TB_LANES)
+            _mm256_storeu_si256((__m256i *)(y + j / 2),
+                                to_bf16(tb_first_lanes(n - j, tb_load(x + j), 0.0f)));
+}
+
+void tb_bf16_pairs(size_t m, size_t n, const float *x, size_t x_row, float *y, size_t y_row) {
+    for (size_t i = 0; i < m; i += 2, x += 2 * x_row, y += y_row)
+        for (size_t j = 0; j < n; j += TB_LANES) {
+            const tb_vec second = i + 1 < m ? tb_load(x + x_row + j) : (tb_vec){0};
+            tb_store(y + j, interleave(to_bf16(tb_first_lanes(n - j, tb_load(x + j), 0.0f)),
+                                       to_bf16(tb_first_lanes(n - j, second, 0.0f))));
+        }
+}
+
+/* vecs vectors of columns, which are all: in place of logits the e^(logit - best) in bf16. */
+TB_INLINE void normalize_bf16(const int vecs, size_t v, float *logits, size_t row, float *loss,
+                              float *total) {
+    tb_vec best[4], sum[4];
+    for (int k = 0; k < vecs; k++) sum[k] = (tb_vec){0};
+    best_logits(vecs, v, logits, row, loss, best);
+    for (size_t i = 0; i < v; i += 2, logits += 2 * row) {
+        float *pairs = logits, *rows = logits + row;
+        tb_vec x[4], y[4];
+        for (int k = 0; k < vecs; k++) {
+            x[k] = tb_load(pairs + k * TB_LANES) * LOG2_E - best[k];
+            y[k] = tb_broadcast(-INFINITY);
+            if (i + 1 < v) y[k] = tb_load(rows + k * TB_LANES) * LOG2_E - best[k];
+        }
+        tb_exp2_vectors(vecs, x);
+        tb_exp2_vectors(vecs, y);
+        for (int k = 0; k < vecs; k++) {
+            const __m256i first = to_bf16(x[k]), second = to_bf16(y[k]);
+            sum[k] += x[k] + y[k];
+            tb_store(pairs + k * TB_LANES, interleave(first, second));
+            _mm256_storeu_si256((__m256i *)(rows + k * (TB_LANES / 2)), first);
+            _mm256_storeu_si256((__m256i *)(rows + row / 2 + k * (TB_LANES / 2)), second);
+        }
+    }
+    for (int k = 0; k < vecs; k++) tb_store(total + k * TB_LANES, sum[k]);
+}
+
+void tb_cross_entropy_bf16(size_t v, size_t t, float *logits, size_t row, const int32_t *targets,
+                           float *loss, float *share) {
+    for (size_t i = 0; i < t; i++) loss[i] = -logits[(size_t)targets[i] * row + i];
+    switch (tb_round(t) / TB_LANES) { /* so that each is compiled with its number known */
+    case 1:
+        normalize_bf16(1, v, logits, row, loss, share);
+        break;
+    case 2:
+        normalize_bf16(2, v, logits, row, loss, share);
+        break;
+    case 3:
+        normalize_bf16(3, v, logits, row, loss, share);
+        break;
+    default:
+        normalize_bf16(4, v, logits, row, loss, share);
+        break;
+    }
+    for (size_t i = 0; i < t; i++) {
+        /* Computed once more, since what bf16 has kept of it is too little for the difference. */
+        const float target = expf(-loss[i]) - share[i];
+        const __m128i rounded = (__m128i)_mm_cvtneps_pbh(_mm_set_ss(target));
+        const size_t odd = (size_t)targets[i] % 2;
+        char *pairs = (char *)(logits + ((size_t)targets[i] - odd) * row);
+        memcpy(pairs + 4 * i + 2 * odd, &rounded, 2);
+        memcpy(pairs + 4 * row + 2 * odd * row + 2 * i, &rounded, 2);
+        loss[i] += logf(share[i]);
+        share[i] = 1.0f / share[i];
+    }
+}
+#endif
 
 void tb_exp(int64_t n, const float *x, float *y) {
     for (int64_t j = 0; j < n; j += TB_LANES) tb_store(y + j, tb_exp_vector(tb_load(x + j)));

@@ -7,6 +7,7 @@
 #define TB_KERNELS_H
 
 #include "config.h"
+#include "vector.h"
 
 /* n rounded up to whole vectors. */
 static inline size_t tb_round(size_t n) {
@@ -80,6 +81,27 @@ void tb_causal_softmax_back(const tb_head *h, size_t first, size_t t, float scal
    gradient of the losses once multiplied by share (t). */
 void tb_cross_entropy(size_t v, size_t t, float *logits, size_t row, const int32_t *targets,
                       float *loss, float *share);
+
+#if TB_BF16
+/* The output head's products while training are of bf16, summed in float32: 1.85 times as many of
+   them in the same time. Two numbers that one product joins lie in the place of one float. */
+
+/* As tb_matmul, of pairs: c (m, n) = a (m, k, 2) b (k, n, 2). */
+void tb_matmul_bf16(size_t m, size_t n, size_t k, const float *a, size_t a_row, size_t a_col,
+                    const float *b, size_t b_row, float *c, size_t c_row, int add);
+
+/* x (m, n) to y (m, n/2, 2), pairs of columns; x and y may be the same. */
+void tb_bf16_rows(size_t m, size_t n, const float *x, size_t x_row, float *y, size_t y_row);
+/* x (m, n) to y (m/2, n, 2), pairs of rows. In both the rest of a pair, and of a vector, is 0. */
+void tb_bf16_pairs(size_t m, size_t n, const float *x, size_t x_row, float *y, size_t y_row);
+
+/* As tb_cross_entropy, of at most TB_BF16_COLUMNS columns, with a row of room behind an odd v.
+   The gradient lies there in both ways that products read it: pairs of rows i and i+1 in place of
+   row i, and of row i+1 first row i, then from its middle on row i+1, as pairs of columns. */
+enum { TB_BF16_COLUMNS = 64 };
+void tb_cross_entropy_bf16(size_t v, size_t t, float *logits, size_t row, const int32_t *targets,
+                           float *loss, float *share);
+#endif
 
 /* y (n) = e^x, as decoding has it, and 2^x, as all of the above: here to be tested; n in whole
    vectors. */

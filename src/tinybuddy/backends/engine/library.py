@@ -34,8 +34,9 @@ def load(kernels: str | None = None) -> ctypes.CDLL:
     """
     baseline = _open("baseline")
     best: str = baseline.tb_processor().decode()
-    wanted = kernels or os.environ.get("TINYBUDDY_KERNELS") or best
     able = KERNELS[: KERNELS.index(best) + 1]
+    built = [name for name in able if _path(name).is_file()]  # an old compiler lacks avx512_bf16
+    wanted = kernels or os.environ.get("TINYBUDDY_KERNELS") or built[-1]
     if wanted not in able:
         problem = (
             f"This processor does not run the kernels {wanted!r}"
@@ -108,8 +109,12 @@ def run_stoppable(call: Callable[[], int], stop: ctypes.c_int32, operations: flo
     return result[0]
 
 
+def _path(kernels: str) -> Path:
+    return FOLDER / f"_engine_{kernels}{SUFFIX}"
+
+
 def _open(kernels: str) -> ctypes.CDLL:
-    path = FOLDER / f"_engine_{kernels}{SUFFIX}"
+    path = _path(kernels)
     if not path.is_file():
         raise TinybuddyError(
             "The engine was not built: reinstall tinybuddy where a C compiler is, or use "

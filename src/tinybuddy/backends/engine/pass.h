@@ -36,6 +36,7 @@ typedef struct tb_pass {
     float *logits;            /* (V, head_columns) */
     float *loss;              /* (T) of each position */
     float *share;             /* (T) the gradient of logits is still to be multiplied by */
+    float *normed_pairs;      /* (C/2, head_columns, 2) in bf16 */
     float *scores;            /* of one head, (T, QUERIES) or (QUERIES, T) */
     float *dscores;           /* what follows is of the way back only */
     float *delta;             /* (T) sum of probabilities by their gradients */
@@ -56,6 +57,9 @@ void tb_pass_free(tb_pass *p);
 typedef struct tb_weights {
     const float *weights, *rope;
     size_t rope_row;
+    /* The embedding in bf16 for training: (V, C) in pairs of columns and of rows, in rows of its
+       stride / 2 and its stride. NULL for the output head in float32. */
+    const float *embedding_rows, *embedding_pairs;
 } tb_weights;
 
 /* y = W x, or y += with add: y (out, t), x (in, t). */

@@ -24,8 +24,9 @@ struct tb_trainer {
     int muon;
     float *weights, *rope;
     size_t rope_row;
-    tb_pass passes[MOST_THREADS]; /* made when a thread first needs one */
-    int trains;                   /* the rest is there */
+    float *embedding_rows, *embedding_pairs; /* in bf16, of the step under way */
+    tb_pass passes[MOST_THREADS];            /* made when a thread first needs one */
+    int trains;                              /* the rest is there */
     tb_optimizer optimizer;
     size_t parts;
     float *part[MOST_PARTS]; /* gradients */
@@ -74,6 +75,8 @@ void tb_trainer_free(tb_trainer *m) {
     tb_optimizer_free(&m->optimizer);
     tb_floats_free(m->weights);
     tb_floats_free(m->rope);
+    tb_floats_free(m->embedding_rows);
+    tb_floats_free(m->embedding_pairs);
     tb_layout_free(&m->layout);
     tb_thread_pool_free(m->pool);
     free(m);
@@ -82,6 +85,13 @@ void tb_trainer_free(tb_trainer *m) {
 /* Memory that only training needs. */
 static int begin_training(tb_trainer *m) {
     if (m->trains) return TB_OK;
+#if TB_BF16
+    const uint64_t embedding =
+        (m->layout.embedding.rows + 1) * (uint64_t)m->layout.embedding.stride;
+    if (!m->embedding_rows) m->embedding_rows = tb_floats_new(embedding / 2);
+    if (!m->embedding_pairs) m->embedding_pairs = tb_floats_new(embedding / 2);
+    if (!m->embedding_rows || !m->embedding_pairs) return TB_NO_MEMORY;
+#endif
     if (tb_optimizer_make(&m->optimizer, &m->layout, m->pool, m->threads, m->muon) != 0)
         return TB_NO_MEMORY;
     m->trains = 1;
@@ -146,7 +156,21 @@ static size_t ready_threads(tb_trainer *m, size_t tasks, size_t length, int with
 }
 
 static tb_weights current(const tb_trainer *m) {
-    return (tb_weights){m->weights, m->rope, m->rope_row};
+    return (tb_weights){m->weights, m->rope, m->rope_row, NULL, NULL};
+}
+
+/* The same for a training step, with the embedding in bf16 where the processor multiplies that. */
+static tb_weights current_for_training(const tb_trainer *m) {
+    tb_weights w = current(m);
+#if TB_BF16
+    const tb_place *e = &m->layout.embedding;
+    const float *embedding = m->weights + e->at;
+    tb_bf16_rows(e->rows, e->columns, embedding, e->stride, m->embedding_rows, e->stride / 2);
+    tb_bf16_pairs(e->rows, e->columns, embedding, e->stride, m->embedding_pairs, e->stride);
+    w.embedding_rows = m->embedding_rows;
+    w.embedding_pairs = m->embedding_pairs;
+#endif
+    return w;
 }
 
 static tb_pass *pass_of(const job *job, size_t thread) {
@@ -185,7 +209,7 @@ int tb_trainer_step(tb_trainer *m, const int32_t *inputs, const int32_t *targets
     size_t threads = ready_threads(m, parts, (size_t)length, 1);
     if (threads == 0) return TB_NO_MEMORY;
     job job = {.m = m,
-               .weights = current(m),
+               .weights = current_for_training(m),
                .inputs = inputs,
                .targets = targets,
                .batch = (size_t)batch,

@@ -21,6 +21,14 @@
 #define TB_LANES 4
 #endif
 
+/* Whether there is an instruction for products of bf16, which Intel's processors have from Cooper
+   Lake on, AMD's from Zen 4. */
+#if TB_LANES == 16 && defined(__AVX512BF16__)
+#define TB_BF16 1
+#else
+#define TB_BF16 0
+#endif
+
 #if TB_LANES >= 8
 #include <immintrin.h>
 #endif
