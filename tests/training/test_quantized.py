@@ -24,7 +24,7 @@ from tinybuddy.progress import Hooks
 from tinybuddy.quantization import quantized, quantized_again, to_scales
 from tinybuddy.training.checkpoint import load_checkpoint, read_recipe
 from tinybuddy.training.dataset import prepare
-from tinybuddy.training.quantized import MASTER, SCALES, QuantizedTrainer
+from tinybuddy.training.quantized import DAMPENING, MASTER, SCALES, QuantizedTrainer
 from tinybuddy.training.run import Run
 from tinybuddy.training.session import resume, train
 
@@ -57,17 +57,23 @@ def test_what_the_optimizer_makes_of_quantized_weights_is_added_to_the_master(
 ):
     config = TrainConfig(backend=backend, optimizer=optimizer, weight_bits=4, init_std=0.3)
     reference = open_trainer(SHAPE, config, None)
-    trainer = QuantizedTrainer(open_trainer(SHAPE, config, None), 4)
+    trainer = QuantizedTrainer(open_trainer(SHAPE, config, None), config)
     master = dict(reference.weights())
     before, scales = quantized_again(master, 4, {})
-    for batch in np.random.default_rng(0).integers(0, 40, (3, 5, 9)):
+    batches = np.random.default_rng(0).integers(0, 40, (3, 5, 9))
+    for batch, share in zip(batches, (1, 0.5, 0), strict=True):
+        rate = share * config.learning_rate
+        drawn = np.float32(DAMPENING * (1 - share))
         reference.load_weights(before)
-        expected = reference.step(batch[:, :-1], batch[:, 1:], 0.01)
-        assert trainer.step(batch[:, :-1], batch[:, 1:], 0.01) == expected
+        expected = reference.step(batch[:, :-1], batch[:, 1:], rate)
+        assert trainer.step(batch[:, :-1], batch[:, 1:], rate) == expected
         after = reference.weights()
         for name, weight in after.items():
-            change = weight - before[name]
-            master[name] = weight if weight.ndim == 1 else master[name] + change
+            if weight.ndim == 1:
+                master[name] = weight
+                continue
+            to_code = before[name] - master[name]
+            master[name] = master[name] + (weight - before[name]) + drawn * to_code
         before, scales = quantized_again(master, 4, scales)
         for name, weight in before.items():
             np.testing.assert_array_equal(trainer.weights()[name], weight)
