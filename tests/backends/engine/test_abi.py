@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,18 @@ def test_every_value_is_looked_at(monkeypatch: pytest.MonkeyPatch):
 def test_kernels_have_the_same_names_in_c():
     names = re.findall(r'#define TB_\w+ +"(\w+)"', (build.FOLDER / "dispatch.h").read_text("utf-8"))
     assert sorted(names) == sorted(build.KERNELS)
+
+
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or sys.platform != "linux", reason="reads what Linux says of it"
+)
+def test_the_processor_is_what_the_system_says():
+    flags = set(Path("/proc/cpuinfo").read_text("utf-8").split())
+    needed = {"baseline": set(), "avx2": {"avx2", "fma"}}
+    needed["avx512"] = needed["avx2"] | {"avx512f", "avx512dq", "avx512bw", "avx512vl"}
+    needed["avx512_bf16"] = needed["avx512"] | {"avx512_bf16"}
+    best = [name for name in build.KERNELS if needed[name] <= flags][-1]
+    assert load("baseline").tb_processor().decode() == best
 
 
 def test_every_function_that_is_exported_is_declared():

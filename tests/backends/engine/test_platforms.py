@@ -5,7 +5,9 @@ Linux on arm64 runs under qemu-user, Windows under wine. `tests/test_wheels.py` 
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import pytest
 
 from tests.backends.engine.golden_file import write_cases
 from tinybuddy.backends.engine import build
+from tinybuddy.backends.engine.library import load
 
 HERE = Path(__file__).parent
 pytestmark = [
@@ -76,6 +79,18 @@ def test_training_is_that_of_this_machine(platform: str, tmp_path: Path):
     assert len(found) == 8
     assert found[:2] == found[2:4] and found[4:6] == found[6:]
     assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux", reason="of x86-64")
+def test_what_zig_compiles_finds_this_processor(tmp_path: Path):
+    """As the wheels do; its __builtin_cpu_supports found nothing, so they ran the baseline."""
+    name = tmp_path / "dispatch.so"
+    target = ["-target", build.PLATFORMS["manylinux_2_17_x86_64"], "-fPIC", "-shared"]
+    command = [*build.ZIG, *target, *build.FLAGS, str(build.FOLDER / "dispatch.c"), "-o", str(name)]
+    subprocess.run(command, check=True)
+    processor = ctypes.CDLL(str(name)).tb_processor
+    processor.restype = ctypes.c_char_p
+    assert processor() == load("baseline").tb_processor()
 
 
 # The driver asks for aligned memory as POSIX has it.
