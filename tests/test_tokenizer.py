@@ -111,7 +111,7 @@ def test_the_characters_that_were_seen_are_kept_and_no_others(tokenizer: Tokeniz
     assert tokenizer.decode(ids) == kept
     assert "".join(tokenizer.decode_stream(ids)) == kept
     assert tokenizer.lost_bytes(text, ids) == len(text.encode()) - len(kept.encode())
-    assert {*unknown_characters(tokenizer, text)} == {*text} - alone
+    assert {*unknown_characters(tokenizer, text, ids)} == {*text} - alone
 
 
 @OF_SEEN

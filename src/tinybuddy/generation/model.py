@@ -129,8 +129,9 @@ class Model:
         stops = [stop] if isinstance(stop, str) else stop or []
         if not (isinstance(stops, Sequence) and all(isinstance(text, str) for text in stops)):
             raise UsageError(f"stop must be a text or several, not {stop!r}.")
-        ids = [self.tokenizer.bos, *self.tokenizer.encode(prompt)]
-        if unknown := unknown_characters(self.tokenizer, prompt):
+        encoded = self.tokenizer.encode(prompt)
+        ids = [self.tokenizer.bos, *encoded]
+        if unknown := unknown_characters(self.tokenizer, prompt, encoded):
             self.on_note(f"(the model does not know {unknown}, and skips it)")
         new = self._continue(ids, max_new_tokens, config, seed)
         if not prompt:  # some tokenizers begin a text with a space, which is no part of the story

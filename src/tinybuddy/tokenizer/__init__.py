@@ -82,7 +82,7 @@ class Tokenizer:
         self.backend = backend
         vocabulary = backend.get_vocab(with_added_tokens=True)
         self.vocab_size = max(vocabulary.values(), default=-1) + 1
-        self.kind, self.alphabet = kind_of(json.loads(backend.to_str()))
+        self.kind, self.alphabet = kind_of(backend)
         self._pieces = _pieces(vocabulary, self.alphabet, self.vocab_size)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -216,9 +216,9 @@ def encode_story(tokenizer: Codec, text: str) -> list[int]:
     return [tokenizer.bos, *tokenizer.encode(text), tokenizer.eos]
 
 
-def unknown_characters(tokenizer: Codec, text: str) -> str:
-    """The characters of a text that its encoding lost, each once."""
-    if not tokenizer.lost_bytes(text, tokenizer.encode(text)):
+def unknown_characters(tokenizer: Codec, text: str, ids: Sequence[int]) -> str:
+    """The characters of ``text`` that ``ids``, its encoding, lost, each once."""
+    if not tokenizer.lost_bytes(text, ids):
         return ""
     each = dict.fromkeys(text)
     return "".join(c for c in each if tokenizer.lost_bytes(c, tokenizer.encode(c)) > 0)

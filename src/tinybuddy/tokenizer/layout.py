@@ -6,9 +6,12 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from tokenizers import Tokenizer as Backend
+from tokenizers.models import Unigram
+from tokenizers.pre_tokenizers import ByteLevel
+
 PAD, BOS, EOS = 0, 1, 2
 SPECIAL = ("<pad>", "<bos>", "<eos>")
-FIRST_BYTE = len(SPECIAL)
 MAX_TOKENS = 65_535  # ids are stored as uint16
 LONGEST_TOKEN = 16  # characters, of what is not byte-level; more could be slow to encode with
 
@@ -34,17 +37,13 @@ def byte_alphabet() -> list[str]:
     return [chr(b) if b in printable else next(others) for b in range(256)]
 
 
-def kind_of(values: Any) -> tuple[str, str]:
-    """Kind and alphabet, as a recipe names them, of a parsed ``tokenizer.json``."""
-    if values["model"]["type"] == "Unigram":
+def kind_of(backend: Backend) -> tuple[str, str]:
+    """Kind and alphabet, as a recipe names them."""
+    if isinstance(backend.model, Unigram):
         return "unigram", "seen"
-    match values["pre_tokenizer"]:
-        case None:
-            return "characters", "seen"
-        case {"type": "ByteLevel"}:
-            return "bpe", "bytes"
-        case _:
-            return "bpe", "seen"
+    if backend.pre_tokenizer is None:
+        return "characters", "seen"
+    return "bpe", "bytes" if isinstance(backend.pre_tokenizer, ByteLevel) else "seen"
 
 
 def check_layout(values: Any) -> None:

@@ -127,7 +127,7 @@ def _train_unigram(
     larger = _train_bpe(stories, characters, round(size * TOKENS_TO_CHOOSE_AMONG))
     tokens = [token for token in larger.get_vocab(with_added_tokens=False) if token not in SPECIAL]
     known: Counter[str] = Counter()
-    unknown = str.maketrans("", "", "".join({*_characters(words)} - {*characters}))
+    unknown = str.maketrans("", "", "".join({*"".join(words)} - {*characters}))
     for word, often in words.most_common(MAX_DISTINCT_WORDS):
         known[word.translate(unknown)] += often
     scores = train_unigram(known, sorted(tokens), size)

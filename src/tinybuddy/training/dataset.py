@@ -183,6 +183,8 @@ def _note_of_lost(
     tokenizer: Tokenizer, tokens: Tokens, corpus: Corpus, found: Survey
 ) -> str | None:
     """Say which characters of the text its encoding lost, if it is more than a few."""
+    if tokenizer.alphabet == "bytes":  # which loses nothing: the tokens need not be read
+        return None
     lost = 1 - bytes_of(tokens, tokenizer) / found.bytes
     if lost < LOST_ENOUGH:
         return None
