@@ -132,6 +132,21 @@ def test_rare_characters_are_left_out(kind: str):
     assert tokenizer.decode(tokenizer.encode("ab Qé")) == "ab é"
 
 
+def test_suffixes_stay_apart_from_words_that_have_them_and_from_no_others():
+    forms = "the dog the dogs was here and the flower of paper the flowers jump and it jumped"
+    stories = [f"{forms} and the dogs jumped" for _ in range(50)]
+
+    def pieces(suffixes: list[str]) -> list[str]:
+        tokenizer = train_tokenizer(stories, 90, "unigram", suffixes=suffixes)
+        ids = tokenizer.encode(" the dogs was flowers jumped flower paper")
+        return [tokenizer.decode([id]) for id in ids]
+
+    whole = [" the", " dogs", " was", " flowers", " jumped", " flower", " paper"]
+    assert pieces([]) == whole
+    apart = [" the", " dog", "s", " was", " flower", "s", " jump", "ed", " flower", " paper"]
+    assert pieces(["s", "d", "ed", "er"]) == apart
+
+
 def test_too_many_characters_for_unigram_are_bytes():
     many = "".join(chr(0x4E00 + i) for i in range(500))
     tokenizer = train_tokenizer([many * 3], 300, "unigram", "seen")

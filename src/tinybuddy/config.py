@@ -205,6 +205,11 @@ class TrainConfig(_Checked):
     alphabet_min_count: int = _setting(
         1, "How often a character must stand in the text to be seen.", 1
     )
+    suffixes: str = _setting(
+        "",
+        "Endings that tokens of a Unigram model leave apart from the word, separated by spaces: "
+        "with 's ed' it spells 'dogs' and 'jumped' with the tokens of 'dog' and 'jump'.",
+    )
     steps: int = _setting(1000, "Optimizer steps, at most.", 1, 100_000_000)
     epochs: float = _setting(
         0.0,
@@ -220,6 +225,13 @@ class TrainConfig(_Checked):
         "anywhere",
         "Where crops begin: anywhere, or so that they keep within one story.",
         among=("anywhere", "stories"),
+    )
+    short_crops: float = _setting(
+        0.0,
+        "Share of the steps that take four times as many crops of a quarter of the context: they "
+        "teach what the last few words say.",
+        0.0,
+        1.0,
     )
     optimizer: str = _setting(
         "adamw",

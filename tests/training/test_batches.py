@@ -58,3 +58,11 @@ def test_the_ends_of_stories_are_in_as_many_crops():
     crops = np.hstack([inputs, targets[:, -1:]])
     counts = np.bincount(crops.ravel())[tokens[tokens != BOS]]
     assert counts.max() < 2 * counts.min()
+
+
+def test_a_share_of_the_steps_has_short_crops():
+    batches = Batches(TOKENS, TrainConfig(batch_size=5, short_crops=0.3), 8)
+    shapes = [batches(step)[0].shape for step in range(400)]
+    assert {*shapes} == {(5, 8), (20, 2)}
+    assert 0.2 < shapes.count((20, 2)) / 400 < 0.4
+    assert Batches(TOKENS, TrainConfig(batch_size=5, short_crops=1.0), 3)(0)[0].shape == (20, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tokenizers import Regex, pre_tokenizers, trainers
@@ -28,6 +28,8 @@ MAX_TRAINING_CHARACTERS = 5_000_000
 MAX_DISTINCT_WORDS = 50_000  # that Unigram looks at; all of TinyStories' are fewer
 SEEN_ENOUGH = 0.999  # of the characters, for a Unigram model: Chinese has too many of them
 TOKENS_TO_CHOOSE_AMONG = 1.5  # times as many as wanted; 3 times got the same bits per byte
+SHORTEST_STEM = 4  # characters, the space before it being one
+RAREST_STEM = 20  # times as rare as the word with its suffix
 
 
 def train_tokenizer(
@@ -36,6 +38,7 @@ def train_tokenizer(
     kind: str = "bpe",
     alphabet: str = "bytes",
     alphabet_min_count: int = 1,
+    suffixes: Sequence[str] = (),
 ) -> Tokenizer:
     """Train a vocabulary of at most ``vocab_size`` tokens from stories.
 
@@ -46,6 +49,7 @@ def train_tokenizer(
             ``unigram``, it is byte-level BPE.
         alphabet: of BPE, ``bytes`` or ``seen``; that of the other kinds is what is seen.
         alphabet_min_count: how often a character must stand in what is looked at to count as seen.
+        suffixes: endings, such as ``s`` and ``ed``, that tokens of ``unigram`` leave apart.
     """
     stories = _bounded(stories, MAX_TRAINING_CHARACTERS)
     size = vocab_size - len(SPECIAL)
@@ -63,7 +67,7 @@ def train_tokenizer(
         else:
             backend = {
                 "bpe": lambda: _train_bpe(stories, seen, size),
-                "unigram": lambda: _train_unigram(stories, words, seen, size),
+                "unigram": lambda: _train_unigram(stories, words, seen, size, suffixes),
                 "characters": lambda: single_characters(seen),
             }[kind]()
     return Tokenizer(backend)
@@ -117,7 +121,11 @@ def _train_bpe(stories: Iterable[str], characters: list[str], size: int) -> Back
 
 
 def _train_unigram(
-    stories: Iterable[str], words: Counter[str], characters: list[str], size: int
+    stories: Iterable[str],
+    words: Counter[str],
+    characters: list[str],
+    size: int,
+    suffixes: Sequence[str],
 ) -> Backend:
     """Choose among the tokens of a larger BPE.
 
@@ -130,9 +138,31 @@ def _train_unigram(
     unknown = str.maketrans("", "", "".join({*"".join(words)} - {*characters}))
     for word, often in words.most_common(MAX_DISTINCT_WORDS):
         known[word.translate(unknown)] += often
-    scores = train_unigram(known, sorted(tokens), size)
+    scores = train_unigram(_without_suffixes(known, suffixes), sorted(tokens), size)
     ranked = sorted(scores, key=lambda token: (len(token) > 1, -scores[token], token))
     return unigram((token, round(scores[token], 2)) for token in ranked)
+
+
+def _without_suffixes(words: Mapping[str, int], suffixes: Sequence[str]) -> Counter[str]:
+    """Words and their counts; one that is another and a suffix counts as these two.
+
+    So " dogs" is " dog" and "s", but " was" not " wa", nor " flower" " flow": the other must be a
+    word as well, and not a much rarer one.
+    """
+    counts: Counter[str] = Counter()
+    for word, often in words.items():
+        for suffix in sorted(suffixes, key=len, reverse=True):
+            stem = word.removesuffix(suffix)
+            if (
+                word != stem
+                and len(stem) >= SHORTEST_STEM
+                and words.get(stem, 0) * RAREST_STEM >= often
+            ):
+                counts[suffix] += often
+                word = stem
+                break
+        counts[word] += often
+    return counts
 
 
 def _merges(learner: Backend, stories: Iterable[str], **settings: Any) -> list[tuple[str, str]]:

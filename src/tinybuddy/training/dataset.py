@@ -170,6 +170,7 @@ def _train_tokenizer(recipe: Recipe, corpus: Corpus, found: Survey, hooks: Hooks
         train.tokenizer,
         train.alphabet,
         train.alphabet_min_count,
+        train.suffixes.split(),
     )
     if tokenizer.kind != train.tokenizer:
         hooks.on_note(
