@@ -258,7 +258,7 @@ class TrainConfig(_Checked):
     weight_bits: int = _setting(
         32,
         "Bits of a weight but for the norms: with 8 or 4 it trains for weights so rounded, with a "
-        "scale a row, as `export int8` and `int4` write them; 32 = off.",
+        "scale a row, as `export compact` writes them; 32 = off.",
         among=(32, 8, 4),
     )
     init_std: float = _setting(0.02, "Standard deviation of the initial matrices.", 0.0, 10.0)

@@ -9,6 +9,10 @@ class UsageError(TinybuddyError):
     """What was asked makes no sense as written: a wrong option, key or value (exit code 2)."""
 
 
+class NotInstalledError(TinybuddyError):
+    """Another program or library is needed, and is not there."""
+
+
 class TinybuddyWarning(UserWarning):
     """What a reader should know of a result that could be given all the same."""
 
@@ -19,7 +23,7 @@ def counted(number: int, noun: str, nouns: str = "") -> str:
 
 
 def require(name: str, module: str, extra: str) -> None:
-    """Raise TinybuddyError unless a library is installed, which an extra of this package brings.
+    """Raise `NotInstalledError` unless a library is there, which an extra of this package brings.
 
     Args:
         name: of the library, for people.
@@ -29,4 +33,4 @@ def require(name: str, module: str, extra: str) -> None:
     from importlib.util import find_spec
 
     if find_spec(module) is None:
-        raise TinybuddyError(f"This needs {name}: pip install 'tinybuddy[{extra}]'.")
+        raise NotInstalledError(f"This needs {name}: pip install 'tinybuddy[{extra}]'.")

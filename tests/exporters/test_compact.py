@@ -1,4 +1,4 @@
-"""The formats int4 and int8: one small file, proved by reading it again."""
+"""The format compact: one small file, proved by reading it again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import Cli
 from tinybuddy.errors import TinybuddyError
-from tinybuddy.exporters import int4, int8
+from tinybuddy.exporters.compact import check, write
 from tinybuddy.exporters.session import export
 from tinybuddy.formats.compact import write_compact
 from tinybuddy.formats.hub import read_model, write_model
@@ -27,7 +27,7 @@ NAME = "tinybuddy-80k-card"
 @pytest.mark.parametrize("bits", [4, 8])
 def test_it_does_what_the_quantized_model_does(tmp_path: Path, bits: int):
     files = read_model(find_directory(NAME))
-    out = export(f"int{bits}", NAME, tmp_path / "story.buddy")
+    out = export("compact", NAME, tmp_path / "story.buddy", weights=f"int{bits}").path
     assert out.stat().st_size < {4: 49_000, 8: 91_000}[bits]
     rounded = type(files)(
         files.config, quantized(files.weights, bits), files.tokenizer, files.sample
@@ -45,27 +45,30 @@ def test_it_does_what_the_quantized_model_does(tmp_path: Path, bits: int):
 
 
 def test_the_same_model_gives_the_same_bytes(tmp_path: Path):
-    one, two = (export("int4", NAME, tmp_path / name).read_bytes() for name in ("a", "b"))
+    one, two = (export("compact", NAME, tmp_path / name).path.read_bytes() for name in ("a", "b"))
     assert one == two
 
 
 def test_what_is_not_the_model_is_refused(small_run: Run, stories: list[str], tmp_path: Path):
-    source = find_directory(small_run.path)
-    files = read_model(source)
-    int8.write(source, tmp_path / "a")
-    int8.verify(source, tmp_path / "a")
+    files = read_model(find_directory(small_run.path))
+    write(files, tmp_path / "a", "int8")
+    check(files, tmp_path / "a", "int8")
     with pytest.raises(TinybuddyError, match="is another: not kept"):
-        int4.verify(source, tmp_path / "a")
+        check(files, tmp_path / "a", "int4")
     other = train_tokenizer(stories[:9], files.config.vocab_size)
     write_compact(tmp_path / "b", type(files)(files.config, files.weights, other, files.sample), 8)
     with pytest.raises(TinybuddyError, match="is another: not kept"):
-        int8.verify(source, tmp_path / "b")
+        check(files, tmp_path / "b", "int8")
 
 
-def test_every_verb_takes_it(small_run: Run, cli: Cli):
-    made = cli("export", "int4", small_run.path, "-o", "story.buddy", "--json")
-    assert json.loads(made.stdout) == {"format": "int4", "out": "story.buddy"}
-    again = cli("export", "int4", small_run.path, "-o", "story.buddy")
+def test_every_verb_takes_it(small_run: Run, cli: Cli, tmp_path: Path):
+    command = ("export", "compact", small_run.path, "--weights", "int4", "-o", "story.buddy")
+    assert json.loads(cli(*command, "--json").stdout) == {
+        "format": "compact",
+        "out": "story.buddy",
+        "checked": "read again, it is the same model",
+    }
+    again = cli(*command)
     assert again.returncode == 1
     assert "is there already" in again.stderr
     told = cli("generate", "One day", "--model", "story.buddy")
@@ -76,13 +79,16 @@ def test_every_verb_takes_it(small_run: Run, cli: Cli):
     judged = cli("evaluate", "story.buddy", "--json")
     assert judged.returncode == 0, judged.stderr
     assert json.loads(judged.stdout.splitlines()[-1])["parameters"] == facts["parameters"]
-    refused = cli("export", "int8", "story.buddy", "-o", "b.buddy")
-    assert refused.returncode == 1
-    assert "not be exported" in refused.stderr
+    same = cli("export", "compact", "story.buddy", "--weights", "int4", "-o", "b.buddy")
+    assert same.returncode == 0, same.stderr
+    assert (tmp_path / "b.buddy").read_bytes() == (tmp_path / "story.buddy").read_bytes()
+    wrong = cli("export", "compact", "story.buddy", "--weights", "int2", "-o", "c.buddy")
+    assert wrong.returncode == 2
+    assert "Weights of compact are int8 or int4, not 'int2'." in wrong.stderr
 
 
 def test_generating_from_it_needs_no_numpy(small_run: Run, tmp_path: Path):
-    out = export("int4", small_run.path, tmp_path / "story.buddy")
+    out = export("compact", small_run.path, tmp_path / "story.buddy").path
     code = (
         "import sys; sys.modules['numpy'] = None; import tinybuddy; "
         f"print(tinybuddy.load({str(out)!r}).generate('One day', max_new_tokens=5))"

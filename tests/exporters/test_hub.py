@@ -20,7 +20,7 @@ from tinybuddy.config import ModelConfig, SampleConfig
 from tinybuddy.corpus.tales import generate_tale
 from tinybuddy.defaults import DEFAULT_MODEL, DEFAULT_RECIPE
 from tinybuddy.errors import TinybuddyError, UsageError
-from tinybuddy.exporters.hub import EXTRA_CARD_FILES, verify
+from tinybuddy.exporters.hub import EXTRA_CARD_FILES, check
 from tinybuddy.exporters.model_card import model_card
 from tinybuddy.exporters.session import export
 from tinybuddy.formats.hub import read_model, write_model
@@ -80,7 +80,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export("hub", NAME, tmp_path_factory.mktemp("export") / "model")
+    return export("hub", NAME, tmp_path_factory.mktemp("export") / "model").path
 
 
 RECIPES = {
@@ -172,7 +172,7 @@ def test_an_alphabet_of_what_was_seen_is_transformers_too(kind: str, tmp_path: P
     config = ModelConfig(300, 8, 8, 1, 2, 1, 16)
     weights = random_weights(config, 0, 0.1)
     write_model(tmp_path / "m", ModelFiles(config, weights, tokenizer, SampleConfig()))
-    exported = export("hub", tmp_path / "m", tmp_path / "out")
+    exported = export("hub", tmp_path / "m", tmp_path / "out").path
     theirs = AutoTokenizer.from_pretrained(exported)
     for text in (
         stories[0],
@@ -215,14 +215,14 @@ def test_the_code_in_the_card_runs(exported: Path):
 
 
 def test_export_of_an_export_is_the_same(exported: Path, tmp_path: Path):
-    again = export("hub", exported, tmp_path / "again")
+    again = export("hub", exported, tmp_path / "again").path
     for path in exported.glob("**/*.*"):
         if path.suffix != ".pt":
             assert (again / path.relative_to(exported)).read_bytes() == path.read_bytes(), path
 
 
 def test_a_run_is_exported_with_what_is_known_of_it(small_run: Run, tmp_path: Path):
-    out = export("hub", small_run.path, tmp_path / "out")
+    out = export("hub", small_run.path, tmp_path / "out").path
     card = (out / "README.md").read_text("utf-8")
     assert f"{small_run.result['bits_per_byte']:.3f} bits per byte" in card
     assert f"# {DEFAULT_RECIPE}, changed" in card
@@ -259,11 +259,11 @@ def test_what_is_there_stays_unless_forced(exported: Path, small_run: Run, tmp_p
 
 def test_an_export_that_computes_otherwise_is_not_kept(small_run: Run, tmp_path: Path):
     files = read_model(find_directory(small_run.path))
-    out = export("hub", small_run.path, tmp_path / "out")
+    out = export("hub", small_run.path, tmp_path / "out").path
     weights = {n: w + 0.01 if w.ndim == 2 else w for n, w in files.weights.items()}
     write_model(out, type(files)(files.config, weights, files.tokenizer, files.sample))
     with pytest.raises(TinybuddyError, match="computes other logits"):
-        verify(find_directory(small_run.path), out)
+        check(files, out, "float32")
 
 
 def test_push_uploads_all_of_it(cli: Cli, tmp_path: Path):

@@ -69,7 +69,7 @@ def test_references_know_it(model: ModelFiles, path: Path):
     assert find(path) == (Kind.COMPACT, path)
     assert is_reference("nowhere.buddy")
     assert open_model(path).config == model.config
-    with pytest.raises(TinybuddyError, match=r"is a \.buddy .*not be exported or trained on"):
+    with pytest.raises(TinybuddyError, match=r"is a \.buddy .*cannot be trained on"):
         find_directory(path)
     with pytest.raises(TinybuddyError, match="Cannot read"):
         open_model(path.with_name("none.buddy"))

@@ -94,7 +94,7 @@ def test_what_is_saved_and_scored_is_quantized(backend: str, story_file: Path, t
     masters = {n.removesuffix(MASTER): w for n, w in checkpoint.state.items() if MASTER in n}
     assert {*masters} == {name for name, weight in files.weights.items() if weight.ndim > 1}
     assert not _is_quantized(masters, 4)
-    path = export("int4", run.path, tmp_path / "a.buddy")
+    path = export("compact", run.path, tmp_path / "a.buddy", weights="int4").path
     for name, weight in read_compact(path).weights.items():
         np.testing.assert_array_equal(weight, files.weights[name])
 
@@ -122,7 +122,7 @@ def test_it_goes_on_from_a_model_that_it_rounds(small_run: Run, story_file: Path
     run = train(
         "card", data=story_file, out=tmp_path / "run", hooks=notes, from_model=source, **settings
     )
-    rounded = load(export("int4", source, tmp_path / "a.buddy"))
+    rounded = load(export("compact", source, tmp_path / "a.buddy", weights="int4").path)
     stories = prepare(read_recipe(run.path)).validation
     before = rounded.score(stories).bits_per_byte
     assert run.result["before"] == pytest.approx(before, rel=1e-6)

@@ -8,7 +8,7 @@ from tinybuddy.cli.common import print_json
 from tinybuddy.errors import UsageError
 from tinybuddy.exporters import FORMATS
 
-EXAMPLES = ("hub my-run -o my-model",)
+EXAMPLES = ("hub my-run -o my-model", "compact my-run --weights int4 -o my.buddy")
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
@@ -17,6 +17,10 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("format", metavar="FORMAT", help=formats)
     verb.add_argument("model", metavar="MODEL", help="a model or run directory, or a released name")
     verb.add_argument("-o", "--out", required=True, metavar="PATH", help="where to write")
+    types = "; ".join(
+        f"{name}: {', '.join(row.weights)}" for name, row in FORMATS.items() if row.weights[1:]
+    )
+    verb.add_argument("--weights", metavar="TYPE", help=f"of the numbers ({types})")
     verb.add_argument("--force", action="store_true", help="replace what is there")
     verb.add_argument("--push", metavar="USER/NAME", help="upload it to the hub too (HF_TOKEN)")
 
@@ -27,8 +31,10 @@ def run(options: argparse.Namespace) -> None:
 
     if options.push and options.format != "hub":
         raise UsageError("--push goes with the format hub.")
-    facts = {"format": options.format, "out": options.out}
-    export(options.format, options.model, options.out, force=options.force)
+    done = export(
+        options.format, options.model, options.out, weights=options.weights, force=options.force
+    )
+    facts = {"format": options.format, "out": options.out, "checked": done.checked}
     if options.push:
         from pathlib import Path
 

@@ -10,22 +10,28 @@ class Format(NamedTuple):
 
     Attributes:
         summary: what is written, for ``--help``.
-        suffix: how the name of what is written ends; empty for a directory.
+        weights: the types of weights it may have, the first unless told otherwise.
         extra: what `tinybuddy.errors.require` must find; None where nothing more is needed.
-        module: has ``write(source, out)`` and ``verify(source, out)``, which raises TinybuddyError
-            if what was written does not do what the model does.
+        module: has ``write(model, out, weights)``, which takes a `LoadedModel`, and
+            ``check(model, out, weights)``, which says in a few words what does with ``out`` as the
+            model does; it raises `TinybuddyError` if that does otherwise, `NotInstalledError` if
+            it is not there.
     """
 
     summary: str
-    suffix: str
+    weights: tuple[str, ...]
     extra: tuple[str, str, str] | None
     module: str
 
 
 FORMATS = {
     "hub": Format(
-        "a directory for transformers", "", ("PyTorch", "torch", "torch"), "tinybuddy.exporters.hub"
+        "a directory for transformers",
+        ("float32",),
+        ("PyTorch", "torch", "torch"),
+        "tinybuddy.exporters.hub",
     ),
-    "int8": Format("a file with weights of 8 bits", ".buddy", None, "tinybuddy.exporters.int8"),
-    "int4": Format("the same of 4 bits", ".buddy", None, "tinybuddy.exporters.int4"),
+    "compact": Format(
+        "one small .buddy file", ("int8", "int4"), None, "tinybuddy.exporters.compact"
+    ),
 }

@@ -8,28 +8,31 @@ from pathlib import Path
 import numpy as np
 
 from tinybuddy.errors import TinybuddyError
+from tinybuddy.exporters.golden import own_tokenizer
 from tinybuddy.formats.compact import MAX_TOP_K, read_compact, write_compact
-from tinybuddy.formats.hub import read_model
+from tinybuddy.formats.loaded import LoadedModel
 from tinybuddy.quantization import quantized
 
+BITS = {"int4": 4, "int8": 8}
 
-def write(source: Path, out: Path, bits: int) -> None:
-    """Write the file ``out`` from the model directory ``source``.
+
+def write(model: LoadedModel, out: Path, weights: str) -> None:
+    """Write the file ``out``.
 
     Raises:
-        TinybuddyError: if ``source`` is damaged, or too large.
+        TinybuddyError: if the model is too large, or its tokenizer is not of this package.
     """
-    write_compact(out, read_model(source), bits)
+    write_compact(out, own_tokenizer(model), BITS[weights])
 
 
-def verify(source: Path, out: Path, bits: int) -> None:
+def check(model: LoadedModel, out: Path, weights: str) -> str:
     """Compare what the file holds with the model: its quantized weights, and all else.
 
     Raises:
         TinybuddyError: if they differ.
     """
-    files, copy = read_model(source), read_compact(out)
-    expected = quantized(files.weights, bits)
+    files, copy = own_tokenizer(model), read_compact(out)
+    expected = quantized(files.weights, BITS[weights])
     same = (
         copy.config == files.config
         and copy.sample == replace(files.sample, top_k=min(files.sample.top_k, MAX_TOP_K))
@@ -39,3 +42,4 @@ def verify(source: Path, out: Path, bits: int) -> None:
     )
     if not same:
         raise TinybuddyError(f"The model written to {out} is another: not kept.")
+    return "read again, it is the same model"

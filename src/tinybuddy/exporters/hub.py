@@ -19,9 +19,10 @@ import numpy as np
 from tinybuddy.backends import open_backend
 from tinybuddy.disk import write_text
 from tinybuddy.errors import TinybuddyError
+from tinybuddy.exporters.golden import own_tokenizer
 from tinybuddy.exporters.model_card import model_card
 from tinybuddy.formats.hub import read_model, write_model
-from tinybuddy.formats.loaded import ModelFiles
+from tinybuddy.formats.loaded import LoadedModel, ModelFiles
 from tinybuddy.tokenizer.layout import BOS
 from tinybuddy.training.metadata import FACTS, TRAINING, statistics_beside, training_of
 
@@ -29,14 +30,16 @@ TOLERANCE = 1e-5  # of the logits
 EXTRA_CARD_FILES = ("model.py", "output/model.pt", "data/tokenizer.json")
 
 
-def write(source: Path, out: Path) -> None:
-    """Write the directory ``out`` from the model directory ``source``.
+def write(model: LoadedModel, out: Path, weights: str) -> None:
+    """Write the directory ``out``, with what lies beside the model on its training.
 
     Raises:
-        TinybuddyError: if ``source`` is damaged.
+        TinybuddyError: if the tokenizer is not of this package.
     """
-    files = read_model(source)
-    write_release(files, training_of(source), statistics_beside(source), out)
+    files = own_tokenizer(model)
+    known = files.path if files.path and files.path.is_dir() else None
+    training = training_of(known) if known else {}
+    write_release(files, training, statistics_beside(known) if known else None, out)
     _write_card_files(files, out)
 
 
@@ -94,7 +97,7 @@ def _write_card_files(files: ModelFiles, out: Path) -> None:
     torch.save(weights, out / "output" / "model.pt")
 
 
-def verify(source: Path, out: Path) -> None:
+def check(model: LoadedModel, out: Path, weights: str) -> str:
     """Compare logits: the copy in safetensors, and the card's files, against the original.
 
     Raises:
@@ -102,7 +105,7 @@ def verify(source: Path, out: Path) -> None:
     """
     import torch
 
-    files = read_model(source)
+    files = own_tokenizer(model)
     ids = [BOS, *files.tokenizer.encode("Once upon a time, a fox found a drum.")]
     ids = ids[: files.config.max_position_embeddings]
     expected = (
@@ -114,11 +117,12 @@ def verify(source: Path, out: Path) -> None:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    model = module.create_model(json.loads((out / "config.json").read_text("utf-8")))
-    model.load_state_dict(torch.load(out / "output" / "model.pt", weights_only=True))
+    llama = module.create_model(json.loads((out / "config.json").read_text("utf-8")))
+    llama.load_state_dict(torch.load(out / "output" / "model.pt", weights_only=True))
     with torch.inference_mode():
-        card = model(torch.tensor([ids]))[0, -1].numpy()
+        card = llama(torch.tensor([ids]))[0, -1].numpy()
     again = open_backend(copy.config, copy.weights, name="torch").stream().feed(np.array([ids]))
     for logits in (again, card):
         if not np.allclose(logits, expected, atol=TOLERANCE, rtol=0):
             raise TinybuddyError(f"The model written to {out} computes other logits: not kept.")
+    return f"PyTorch {torch.__version__} computes the same logits"

@@ -5,39 +5,61 @@ from __future__ import annotations
 import shutil
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 from tinybuddy.config import unknown
 from tinybuddy.disk import expanded
-from tinybuddy.errors import TinybuddyError, UsageError, require
+from tinybuddy.errors import NotInstalledError, TinybuddyError, UsageError, require
 from tinybuddy.exporters import FORMATS
-from tinybuddy.formats.references import find_directory
+from tinybuddy.formats.references import find, open_model
 from tinybuddy.generation.model import Model
 
 
-def export(format: str, model: str | Path | Model, out: str | Path, *, force: bool = False) -> Path:
-    """Write a model in another form.
+class Exported(NamedTuple):
+    """What `export` wrote.
+
+    Attributes:
+        path: of the file or directory.
+        checked: what was seen to do with it as the model does, or ``not checked``, and why.
+    """
+
+    path: Path
+    checked: str
+
+
+def export(
+    format: str,
+    model: str | Path | Model,
+    out: str | Path,
+    *,
+    weights: str | None = None,
+    force: bool = False,
+) -> Exported:
+    """Write a model in another form, and check it in the program it is for, if that is installed.
 
     Args:
-        format: ``hub``, the directory that transformers and the hub take, or ``int8`` or ``int4``,
-            one file with weights of so many bits.
-        model: a model or run directory, a released name, or a loaded model.
+        format: one of `tinybuddy.exporters.FORMATS`, such as ``hub``.
+        model: whatever `load` opens, or a loaded model.
         out: where to write.
+        weights: their type, such as ``int8``, where a format has several; by default its first.
         force: replace what is there.
 
-    Returns:
-        ``out``.
-
     Raises:
-        UsageError: for an unknown format.
-        TinybuddyError: if there is no such model, ``out`` is taken, the format's extra is not
-            installed, or the result does not do what the model does.
+        UsageError: for an unknown format or type of weights.
+        TinybuddyError: if there is no such model, the format cannot hold it, ``out`` is taken, the
+            format's extra is not installed, or the result does not do what the model does. What was
+            at ``out`` is as it was then.
     """
     if format not in FORMATS:
         raise UsageError(unknown("format", format, FORMATS))
     row = FORMATS[format]
+    weights = row.weights[0] if weights is None else weights
+    if weights not in row.weights:
+        raise UsageError(f"Weights of {format} are {' or '.join(row.weights)}, not {weights!r}.")
     if isinstance(model, Model) and model.path is None:
         raise TinybuddyError("This model lies nowhere on disk: export the run that made it.")
-    source = find_directory((model.path or "") if isinstance(model, Model) else model)
+    reference = (model.path or "") if isinstance(model, Model) else model
+    source = find(reference).path
     out = expanded(out)
     beside = out.with_name(f".{out.name}.part")
     if out.exists() and not force:
@@ -49,19 +71,33 @@ def export(format: str, model: str | Path | Model, out: str | Path, *, force: bo
     if row.extra:
         require(*row.extra)
     written = import_module(row.module)
+    loaded = open_model(reference)
     try:
         _remove(beside)
-        written.write(source, beside)
-        written.verify(source, beside)
-        _remove(out)
-        beside.rename(out)
+        written.write(loaded, beside, weights)
+        try:
+            checked = written.check(loaded, beside, weights)
+        except NotInstalledError as error:
+            checked = f"not checked: {error}"
+        _replace(out, beside)
     except OSError as error:
         raise TinybuddyError(
-            f"Cannot write {out}: {error.strerror}; choose another `out`."
+            f"Cannot write {out}: {error.strerror or error}; choose another `out`."
         ) from None
     finally:
         _remove(beside)
-    return out
+    return Exported(out, checked)
+
+
+def _replace(out: Path, new: Path) -> None:
+    if not out.is_dir():
+        new.replace(out)
+        return
+    old = out.with_name(f".{out.name}.old")
+    _remove(old)
+    out.rename(old)
+    new.rename(out)
+    _remove(old)
 
 
 def _remove(path: Path) -> None:

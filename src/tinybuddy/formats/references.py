@@ -4,7 +4,7 @@
 a directory            with a ``config.json``: of this package, or another that transformers opens
 a run                  of `tinybuddy train`: its best checkpoint
 a released name        a model that comes with this package
-``NAME.buddy``         a compact file of this package, as `tinybuddy export int4` writes it
+``NAME.buddy``         a compact file of this package, as `tinybuddy export compact` writes it
 ``NAME.bin``           a model of llama2.c, its tokenizer beside it
 =====================  ===========================================================================
 """
@@ -79,8 +79,8 @@ def find_directory(reference: str | Path) -> Path:
     kind, path = find(reference)
     if kind in FILES.values() and path.is_file():
         raise TinybuddyError(
-            f"{reference} is {kind.value}, which can generate and be evaluated, but not be "
-            "exported or trained on: give a folder with a config.json, or a run of tinybuddy train."
+            f"{reference} is {kind.value}, which cannot be trained on: give a folder with a "
+            "config.json, or a run of tinybuddy train."
         )
     if kind in FILES.values():
         raise _nothing(reference)

@@ -1,0 +1,89 @@
+"""What every export must reproduce: the tokens that a model generates greedily."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tinybuddy.backends import open_backend
+from tinybuddy.errors import TinybuddyError
+from tinybuddy.formats.loaded import LoadedModel, ModelFiles
+
+PROMPTS = ("Once upon a time", "The big dog ran to", "", "The café 日本 😀")
+TOKENS = 40  # new ones at most
+LEAD = 0.01  # of the best token's logit; where it is less, rounding may decide
+
+
+class Golden(NamedTuple):
+    """A prompt and what follows it.
+
+    Attributes:
+        prompt: the text.
+        ids: of the prompt, ``<bos>`` first.
+        new: the best token after them, the best after that, ..., up to the story's end, which is
+            the last of them then, or to where two are about as good.
+    """
+
+    prompt: str
+    ids: list[int]
+    new: list[int]
+
+
+def golden(model: LoadedModel, prompts: Sequence[str] = PROMPTS) -> list[Golden]:
+    """Continue prompts with the most probable tokens, by the engine."""
+    backend = open_backend(model.config, model.weights)
+    found = []
+    for prompt in prompts:
+        ids = [model.tokenizer.bos, *model.tokenizer.encode(prompt)]
+        stream, fed, new = backend.stream(), ids, list[int]()
+        while len(new) < min(TOKENS, model.config.max_position_embeddings - len(ids)):
+            (logits,) = stream.feed(np.array([fed]))
+            second, best = np.sort(logits)[-2:]
+            if best - second < LEAD:
+                break
+            new.append(int(logits.argmax()))
+            if new[-1] == model.tokenizer.eos:
+                break
+            fed = new[-1:]
+        found.append(Golden(prompt, ids, new))
+    return found
+
+
+def compare(expected: Golden, ids: Sequence[int], new: Sequence[int], out: Path, who: str) -> None:
+    """Check what another program made of a prompt.
+
+    Args:
+        expected: what the engine did.
+        ids: of the prompt, as the other reads it.
+        new: what the other generated; it may have gone on further.
+        out: the export, for the message.
+        who: the program, for the message.
+
+    Raises:
+        TinybuddyError: if they differ.
+    """
+    for what, theirs, ours in (
+        ("reads", list(ids), expected.ids),
+        ("continues", list(new)[: len(expected.new)], expected.new),
+    ):
+        if theirs != ours:
+            raise TinybuddyError(
+                f"{who} {what} {expected.prompt!r} otherwise with {out} ({theirs} instead of "
+                f"{ours}): not kept."
+            )
+
+
+def own_tokenizer(model: LoadedModel) -> ModelFiles:
+    """The model, if its tokenizer is of this package.
+
+    Raises:
+        TinybuddyError: if it is llama2.c's.
+    """
+    if not isinstance(model, ModelFiles):
+        raise TinybuddyError(
+            "The tokenizer of this model is llama2.c's, which the format cannot hold."
+        )
+    return model

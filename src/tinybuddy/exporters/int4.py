@@ -1,8 +1,0 @@
-"""A compact file with weights at 4 bits."""
-
-from functools import partial
-
-from tinybuddy.exporters import compact
-
-write = partial(compact.write, bits=4)
-verify = partial(compact.verify, bits=4)

@@ -1,0 +1,40 @@
+"""The models that every export is tested with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tinybuddy.defaults import DEFAULT_MODEL
+from tinybuddy.training.session import train
+
+MODELS = ("tinybuddy-80k-card", DEFAULT_MODEL, "grouped")  # in turn, what `reference` takes
+
+
+@pytest.fixture(scope="session")
+def grouped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run: hidden 64, two query heads to each key-value head, and a Unigram tokenizer."""
+    run = train(
+        out=tmp_path_factory.mktemp("grouped") / "run",
+        data="tales",
+        tokenizer="unigram",
+        vocab_size=512,
+        hidden_size=64,
+        intermediate_size=160,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=96,
+        steps=150,
+        batch_size=16,
+        learning_rate=5e-3,
+    )
+    return run.path
+
+
+@pytest.fixture(scope="session")
+def reference(grouped: Path) -> Callable[[str], str]:
+    """Turn one of `MODELS` into what `export` takes."""
+    return lambda name: str(grouped) if name == "grouped" else name
