@@ -1,7 +1,8 @@
 """One ES module that holds a model and its engine, for web pages, Node.js, Deno and workers.
 
-Its weights are a compact file (`tinybuddy.formats.compact`) as base64 text, which the engine
-unpacks itself, as browsers let no function wait for their own unpacking.
+Its weights are a compact file (`tinybuddy.formats.compact`), so that the module reads any other one
+too. It unpacks the file itself, as browsers let no function wait for their own unpacking. In base 85
+a file of 91 KB, which 84k parameters take at most, is 7 KB shorter than in base 64.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import base64
 import json
 import re
 import shutil
+import string
 import subprocess
 import tempfile
 from dataclasses import replace
@@ -30,12 +32,20 @@ from tinybuddy.formats.compact import pack_compact
 from tinybuddy.formats.loaded import LoadedModel
 from tinybuddy.quantization import quantized
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.resolve()
+CHECK = HERE / "check.mjs"
 NAME, TYPES = "buddy.js", "buddy.d.ts"
 # What the module is put together from, in the order in which one would read it.
 PARTS = ("index", "model", "decoder", "sampling", "tokenizer", "file", "inflate")
 OLDEST_NODE = 18
 SEEDS = range(4)
+DIGITS = string.digits + string.ascii_letters.swapcase() + "!#$%&()*+-;<=>?@^_`{|}~"  # of b85encode
+ASK = """
+import { readFileSync } from "node:fs";
+const asked = JSON.parse(readFileSync(0, "utf8"));
+const [{ answer }, { load }] = await Promise.all([import(asked.check), import(asked.module)]);
+console.log(JSON.stringify(answer(load(), asked)));
+"""
 
 
 def write(model: LoadedModel, out: Path, weights: str) -> None:
@@ -54,7 +64,7 @@ def write(model: LoadedModel, out: Path, weights: str) -> None:
         '//   for await (const piece of load().stream("Once upon a time", { seed: 1 })) ...\n'
         "// Made by tinybuddy. The code is under the MIT licence, without any warranty.\n"
     )
-    tail = f'const BUDDY =\n  "{base64.b64encode(data).decode()}";\n'
+    tail = f'const DIGITS = "{DIGITS}";\nconst BUDDY =\n  "{_in_base_85(data)}";\n'
     module = "\n".join([head, *map(_part, PARTS), tail])
     if out.suffix in (".js", ".mjs"):
         _write_text(out, module)
@@ -109,8 +119,8 @@ def _run(node: str, module: Path, asked: dict[str, Any]) -> dict[str, Any]:
         copy = Path(folder).resolve() / "buddy.mjs"
         shutil.copyfile(module, copy)
         done = subprocess.run(
-            [node, str(HERE / "check.mjs")],
-            input=json.dumps(asked | {"module": copy.as_uri()}),
+            [node, "--input-type=module", "--eval", ASK],
+            input=json.dumps(asked | {"module": copy.as_uri(), "check": CHECK.as_uri()}),
             capture_output=True,
             encoding="utf-8",
             check=False,
@@ -130,6 +140,10 @@ def _node() -> tuple[str, str]:
     if not found or not version or int(version[2]) < OLDEST_NODE:
         raise NotInstalledError(f"Node.js {OLDEST_NODE} or later is not installed")
     return found, version[1]
+
+
+def _in_base_85(data: bytes) -> str:
+    return base64.b85encode(data, pad=True).decode("ascii")
 
 
 def _part(name: str) -> str:

@@ -1,14 +1,17 @@
-/* What Node.js runs to check an export: it reads a JSON object, and prints what the module does. */
-import { readFileSync } from "node:fs";
+/* What a module is asked when it is checked: golden texts, and stories with some settings. */
 
-const { module, prompts, tokens, stories } = JSON.parse(readFileSync(0, "utf8"));
-const { load } = await import(module);
-const model = load();
-const onNote = () => {};
+export function answer(model, { prompts, tokens, stories }) {
+  const onNote = () => {};
+  return {
+    golden: prompts.map((prompt) => golden(model, prompt, tokens)),
+    stories: stories.map(([prompt, settings]) => model.generate(prompt, { ...settings, onNote })),
+  };
+}
 
-function golden(prompt) {
+function golden(model, prompt, tokens) {
   const session = model.session(prompt);
-  const [ids, added] = [[...session.ids], []];
+  const ids = [...session.ids];
+  const added = [];
   while (added.length < tokens) {
     const id = session.probabilities({ temperature: 0 }).indexOf(1);
     added.push(id);
@@ -17,10 +20,3 @@ function golden(prompt) {
   }
   return { ids, new: added };
 }
-
-console.log(
-  JSON.stringify({
-    golden: prompts.map(golden),
-    stories: stories.map(([prompt, settings]) => model.generate(prompt, { ...settings, onNote })),
-  }),
-);

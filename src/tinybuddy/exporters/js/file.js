@@ -3,6 +3,7 @@ import { inflate } from "./inflate.js";
 import { Tokenizer } from "./tokenizer.js";
 
 const HEADER_BYTES = 104;
+const MAX_PARAMETERS = 4_000_000; // so that a file from a stranger takes no more memory than that
 
 export function readFile(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -36,6 +37,12 @@ export function readFile(bytes) {
   const norms = (2 * numHiddenLayers + 1) * h;
   const inBlock = 2 * h * (h + keyValueSize) + 3 * h * intermediateSize;
   const unpacked = [vocabSize * h + numHiddenLayers * inBlock, 2 * rows + 4 * norms, u32(100)];
+  const parameters = unpacked[0] + norms;
+  const whole = [config.headDim / 2, config.numAttentionHeads / config.numKeyValueHeads];
+  const small = parameters <= MAX_PARAMETERS && u32(100) <= MAX_PARAMETERS;
+  if (!(small && whole.every(Number.isInteger) && [4, 8].includes(bytes[7]))) {
+    throw new Error("This .buddy file has an impossible shape, or is too large.");
+  }
   let at = HEADER_BYTES;
   const [codes, scales, tokenizer] = unpacked.map((size, i) => {
     const packed = bytes.subarray(at, (at += u32(88 + 4 * i)));
@@ -44,7 +51,7 @@ export function readFile(bytes) {
   return {
     config,
     sampleConfig,
-    parameters: unpacked[0] + norms,
+    parameters,
     weights: readWeights(config, bytes[7], codes, scales, rows),
     tokenizer: new Tokenizer(tokenizer),
   };

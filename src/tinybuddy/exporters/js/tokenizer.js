@@ -61,6 +61,7 @@ export class Tokenizer {
 
   /** Token ids of a text, without <bos> and <eos>. Unknown characters are left out. */
   encode(text) {
+    if (typeof text !== "string") throw new TypeError("A text must be a string.");
     if (/\p{Surrogate}/u.test(text)) {
       throw new RangeError("The text holds half a character (a lone surrogate), so it is no Unicode.");
     }
