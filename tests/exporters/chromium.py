@@ -58,7 +58,7 @@ class _Handler(SimpleHTTPRequestHandler):
         self.answers = answers
         super().__init__(*arguments, **options)
 
-    def do_POST(self) -> None:  # noqa: N802 - the library's name
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(204)
         self.end_headers()

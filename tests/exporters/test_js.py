@@ -99,11 +99,15 @@ def test_node_generates_the_golden_texts(
     assert done.checked.endswith(" generates the golden texts")
     assert sorted(p.name for p in done.path.iterdir()) == ["buddy.d.ts", "buddy.js", "package.json"]
     if name != "grouped":
-        assert (done.path / "buddy.js").stat().st_size <= {"int8": 150_000, "int4": 100_000}[weights]
+        assert (done.path / "buddy.js").stat().st_size <= {"int8": 150_000, "int4": 100_000}[
+            weights
+        ]
     again = export("js", reference(name), tmp_path / "again", weights=weights)
     for path in done.path.iterdir():
         assert path.read_bytes() == (again.path / path.name).read_bytes()
-    facts = js(done.path, "const m = buddy.load(); answer = { ...m.config, parameters: m.parameters }")
+    facts = js(
+        done.path, "const m = buddy.load(); answer = { ...m.config, parameters: m.parameters }"
+    )
     config = open_model(reference(name)).config
     assert facts["parameters"] == config.parameters
     assert facts["maxPositionEmbeddings"] == config.max_position_embeddings
@@ -132,7 +136,9 @@ def test_the_same_seed_tells_the_same_story_as_in_python(name: str, js: Js, expo
     asked = [
         (prompt, {"seed": seed, "max_new_tokens": 300} | settings)
         for seed, (prompt, settings) in enumerate(
-            (prompt, settings) for settings in SETTINGS for prompt in ("Once upon a time", "", "The")
+            (prompt, settings)
+            for settings in SETTINGS
+            for prompt in ("Once upon a time", "", "The")
         )
     ]
     script = """
@@ -150,7 +156,11 @@ def test_the_same_seed_tells_the_same_story_as_in_python(name: str, js: Js, expo
     answer = { stories: answer, notes };
     """
     in_javascript = [
-        (prompt, {_camel(key): value for key, value in settings.items()} | {"seed": str(settings["seed"])})
+        (
+            prompt,
+            {_camel(key): value for key, value in settings.items()}
+            | {"seed": str(settings["seed"])},
+        )
         for prompt, settings in asked
     ]
     theirs = js(module, script, in_javascript)
@@ -207,9 +217,33 @@ def test_text_is_encoded_and_decoded_as_in_python(
 def _texts() -> list[str]:
     """Random texts of what is common in stories, and of what is not."""
     parts = (
-        *("Once upon a time", " there was", " a dog", "'s", "'ll", "don't", " 's", "<eos>", "<bos>"),
+        *(
+            "Once upon a time",
+            " there was",
+            " a dog",
+            "'s",
+            "'ll",
+            "don't",
+            " 's",
+            "<eos>",
+            "<bos>",
+        ),
         *("\r\n", "\n\n\n", "\t\t", "  ", " ", "\u00a0", "\u0085", "\ufeff", "\u2028", "\x00"),
-        *("café", "日本", "😀", "👩‍👩‍👧", "e\u0301", "ß", "٣", "Ⅷ", "½", "\U0010ffff", "-", "...", "“"),
+        *(
+            "café",
+            "日本",
+            "😀",
+            "👩‍👩‍👧",
+            "e\u0301",
+            "ß",
+            "٣",
+            "Ⅷ",
+            "½",
+            "\U0010ffff",
+            "-",
+            "...",
+            "“",
+        ),
         *("a" * 40, "ab" * 300, "the" * 500, "?!", "12345", "A", "z", "_"),
     )
     drawn = random.Random(0)
@@ -305,7 +339,8 @@ def test_one_can_step_and_go_back(js: Js, exports: Exports):
       ids.push(buddy.draw(session.probabilities(), drawn));
       session.step(ids.at(-1));
     }
-    answer = { story: "Once upon a time" + model.tokenizer.decode(ids), start: model.session("a ".repeat(asked)).start };
+    const story = "Once upon a time" + model.tokenizer.decode(ids);
+    answer = { story, start: model.session("a ".repeat(asked)).start };
     """
     found = js(module, script, context)
     assert found["story"] == model.generate("Once upon a time", seed=7, max_new_tokens=20)
@@ -387,7 +422,8 @@ def test_a_story_lets_others_go_on(js: Js, exports: Exports):
     const model = buddy.load();
     let ticks = 0;
     const timer = setInterval(() => ticks++, 1);
-    for await (const piece of model.stream("", { maxNewTokens: 1e9, onNote() {}, temperature: 9 })) {
+    const settings = { maxNewTokens: 1e9, onNote() {}, temperature: 9 };
+    for await (const piece of model.stream("", settings)) {
       if (ticks === 5) break;
     }
     clearInterval(timer);
@@ -408,7 +444,11 @@ def test_a_single_file_is_the_same_module(exports: Exports, cli: Cli, tmp_path: 
 @pytest.mark.parametrize(
     ("was", "becomes", "says"),
     [
-        ("const half = headDim / 2;\n    for (let h", "const half = 1;\n    for (let h", "continues"),
+        (
+            "const half = headDim / 2;\n    for (let h",
+            "const half = 1;\n    for (let h",
+            "continues",
+        ),
         ("bos = 1;", "bos = 0;", "reads"),
         ("<= target", "< target / 2", "draws another story"),
         ("export function load", "function load", "does not run"),
@@ -451,6 +491,7 @@ export { attention, id };
 """
 
 
+@pytest.mark.slow
 def test_the_types_hold(exports: Exports, tmp_path: Path):
     tsc = shutil.which("tsc")
     if not tsc:
@@ -478,7 +519,8 @@ onmessage = async ({ data }) => {
   else if (data !== "start") postMessage(answer(model, data));
   else {
     let tokens = 0;
-    while (!stopped) for await (const piece of model.stream("", { seed: null, onNote() {} })) tokens++;
+    const settings = { seed: null, onNote() {} };
+    while (!stopped) for await (const piece of model.stream("", settings)) tokens++;
     postMessage(tokens);
   }
 };
@@ -513,9 +555,14 @@ const tokens = await going;
 // On the page itself, stream lets frames be drawn.
 const model = load();
 let frames = 0;
-const count = () => { frames++; requestAnimationFrame(count); };
+const count = () => {
+  frames++;
+  requestAnimationFrame(count);
+};
 requestAnimationFrame(count);
-while (frames < 5) for await (const piece of model.stream("", { onNote() {} })) if (frames >= 5) break;
+while (frames < 5) {
+  for await (const piece of model.stream("", { onNote() {} })) if (frames >= 5) break;
+}
 
 await send({ page: answer(model, asked), inWorker, tokens, frames });
 </script>
@@ -547,4 +594,4 @@ def test_chromium_generates_the_golden_texts(
             model.generate(prompt, **settings) for prompt, settings in stories
         ]
     assert found["tokens"] > 0
-    assert found["frames"] == 5
+    assert found["frames"] >= 5

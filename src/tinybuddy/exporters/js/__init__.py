@@ -1,8 +1,8 @@
 """One ES module that holds a model and its engine, for web pages, Node.js, Deno and workers.
 
-Its weights are a compact file (`tinybuddy.formats.compact`), so that the module reads any other one
-too. It unpacks the file itself, as browsers let no function wait for their own unpacking. In base 85
-a file of 91 KB, which 84k parameters take at most, is 7 KB shorter than in base 64.
+Its weights are a compact file (`tinybuddy.formats.compact`), so the module reads any other one too.
+It unpacks the file itself, as browsers let no function wait for their own unpacking. In base 85 a
+file of 91 KB, which 84k parameters take at most, is 7 KB shorter than in base 64.
 """
 
 from __future__ import annotations
