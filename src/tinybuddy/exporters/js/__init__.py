@@ -35,7 +35,8 @@ from tinybuddy.quantization import quantized
 HERE = Path(__file__).parent.resolve()
 CHECK = HERE / "check.mjs"
 NAME, TYPES = "buddy.js", "buddy.d.ts"
-# What the module is put together from, in the order in which one would read it.
+# What the module is put together from, in the order in which one would read it; `weights.js`, the
+# last one, is written here.
 PARTS = ("index", "model", "decoder", "sampling", "tokenizer", "file", "inflate")
 OLDEST_NODE = 18
 SEEDS = range(4)

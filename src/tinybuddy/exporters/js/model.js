@@ -5,7 +5,7 @@ import { PCG32, probabilities, sample } from "./sampling.js";
 
 const BREATH = 10; // milliseconds, after which a page may do something else
 
-/** Settings that are no part of a model's own: see `check` for the others. */
+/** Settings that are no part of a model's own, which are in its file. */
 const DEFAULTS = { seed: 0, maxNewTokens: 512, stop: [], onNote: (note) => console.warn(note) };
 
 export class Model {
@@ -171,25 +171,33 @@ function check(defaults, settings) {
       throw new TypeError(`There is no setting ${name}, but ${Object.keys(defaults).join(", ")}.`);
     }
     if (value === undefined) continue;
-    if (!POSSIBLE[name](value)) throw new RangeError(`${name} cannot be ${value}.`);
+    const [what, isPossible] = POSSIBLE[name];
+    if (!isPossible(value)) throw new RangeError(`${name} must be ${what}, not ${String(value)}.`);
     checked[name] = value;
   }
   return checked;
 }
 
-const between = (least, most) => (value) => typeof value === "number" && value >= least && value <= most;
-const whole = (value) => Number.isSafeInteger(value) && value >= 0;
+const isWhole = (value) => Number.isSafeInteger(value) && value >= 0;
 const isText = (value) => typeof value === "string";
+const whole = ["a whole number, 0 or more", isWhole];
+const between = (least, most) => [
+  `a number from ${least} to ${most}`,
+  (value) => typeof value === "number" && value >= least && value <= most,
+];
 const POSSIBLE = {
   repetitionPenalty: between(0.01, 100),
   temperature: between(0, 100), // 0 always takes the best token
   topK: whole, // 0 is off
   topP: between(0, 1),
   minP: between(0, 1),
-  seed: (value) => value === null || whole(value) || (typeof value === "bigint" && value >= 0n),
   maxNewTokens: whole,
-  stop: (value) => isText(value) || (Array.isArray(value) && value.every(isText)),
-  onNote: (value) => typeof value === "function",
+  seed: [
+    "a whole number, 0 or more, or null",
+    (value) => value === null || isWhole(value) || (typeof value === "bigint" && value >= 0n),
+  ],
+  stop: ["a text or several", (value) => [value].flat().every(isText)],
+  onNote: ["a function", (value) => typeof value === "function"],
 };
 
 /** Pieces of a text up to where the first of some stop strings begins. What may be the beginning of

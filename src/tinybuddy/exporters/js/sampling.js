@@ -49,25 +49,30 @@ export function probabilities(logits, settings, seen, result = new Float64Array(
     return result;
   }
   const highest = result[best];
-  const weight = (id) => Math.exp((result[id] - highest) / temperature);
-  const limit = topK > 0 && topK < result.length ? topK : result.length;
-  if (limit === result.length && topP >= 1) {
-    for (let id = 0; id < result.length; id++) result[id] = weight(id);
-  } else {
-    const ids = bestOf(result, limit);
-    const weights = ids.map(weight);
-    const most = topP < 1 ? topP * sum(weights) : Infinity; // Holtzman et al. 2019, arXiv 1904.09751
-    result.fill(0);
-    for (let i = 0, before = 0; i < ids.length && (before < most || before === 0); i++) {
-      result[ids[i]] = weights[i];
-      before += weights[i];
+  const limited = topK > 0 && topK < result.length;
+  // The ids in question, best first; where all are, in their order.
+  const ids = limited || topP < 1 ? bestOf(result, limited ? topK : result.length) : null;
+  const weights = ids ? ids.map((id) => result[id]) : result;
+  for (let i = 0; i < weights.length; i++) {
+    weights[i] = Math.exp((weights[i] - highest) / temperature);
+  }
+  if (topP < 1) { // Holtzman et al. 2019, arXiv 1904.09751
+    const most = topP * sum(weights);
+    for (let i = 0, before = 0; i < weights.length; i++) {
+      const weight = weights[i];
+      if (before > 0 && before >= most) weights[i] = 0;
+      before += weight;
     }
   }
-  for (let id = 0; id < result.length; id++) {
-    if (result[id] < minP) result[id] = 0; // Nguyen et al. 2024, arXiv 2407.01082; the best has 1
+  for (let i = 0; i < weights.length; i++) {
+    if (weights[i] < minP) weights[i] = 0; // Nguyen et al. 2024, arXiv 2407.01082; the best has 1
   }
-  total = sum(result);
-  for (let id = 0; id < result.length; id++) result[id] /= total;
+  total = sum(weights);
+  for (let i = 0; i < weights.length; i++) weights[i] /= total;
+  if (ids) {
+    result.fill(0);
+    for (let i = 0; i < ids.length; i++) result[ids[i]] = weights[i];
+  }
   return result;
 }
 
@@ -85,8 +90,8 @@ export function sample(logits, settings, random, seen, scratch) {
   return settings.temperature === 0 ? probability.indexOf(1) : draw(probability, random);
 }
 
-/** Ids of the `count` best scores, best first. For the usual 40, putting each in its place takes a
-    twentieth of the time of sorting all. */
+/** Ids of the `count` best scores, best first. For 40 of 1,024, putting each in its place is more than
+    ten times as fast as sorting all. */
 function bestOf(scores, count) {
   if (count > 200) {
     return Array.from(scores.keys()).sort((a, b) => scores[b] - scores[a]).slice(0, count);
