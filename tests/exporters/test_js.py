@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import shutil
 import subprocess
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,11 +26,11 @@ from tinybuddy.corpus.tales import generate_tale
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.exporters.compact import BITS
 from tinybuddy.exporters.golden import PROMPTS, TOKENS, compare, golden
-from tinybuddy.exporters.js import CHECK, check
+from tinybuddy.exporters.js import CHECK, HERE, check, write
 from tinybuddy.exporters.session import export
 from tinybuddy.formats.compact import write_compact
 from tinybuddy.formats.hub import read_model, write_model
-from tinybuddy.formats.loaded import ModelFiles
+from tinybuddy.formats.loaded import LoadedModel, ModelFiles
 from tinybuddy.formats.references import find_directory, open_model
 from tinybuddy.generation.model import Model, load
 from tinybuddy.quantization import quantized
@@ -414,6 +416,53 @@ def test_it_opens_any_compact_file(js: Js, exports: Exports, tmp_path: Path):
     found = js(module, script, {"path": str(tmp_path / "other.buddy")})
     assert found["story"] == model.generate("One day", seed=3, max_new_tokens=30)
     assert found["refused"] > 0
+
+
+def test_whatever_zlib_packs_is_unpacked(js: Js, exports: Exports, tmp_path: Path):
+    """Stored, fixed and dynamic blocks, long matches; and what is cut off ends in an error."""
+    shutil.copy(HERE / "inflate.js", tmp_path / "inflate.mjs")
+    noise = np.random.default_rng(0)
+    texts = [
+        b"",
+        b"a" * 100_000,
+        noise.bytes(70_000),
+        b"".join(generate_tale(index).text.encode() for index in range(200)),
+        bytes(noise.binomial(40, 0.5, 50_000).astype(np.uint8)),
+    ]
+    strategies = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE, zlib.Z_FIXED)
+    cases = []
+    for text in texts:
+        for level, strategy in [(0, 0), (1, 0), *((9, strategy) for strategy in strategies)]:
+            packer = zlib.compressobj(level, zlib.DEFLATED, -15, 9, strategy)
+            packed = packer.compress(text) + packer.flush()
+            cases.append((packed.hex(), len(text), hashlib.sha256(text).hexdigest()))
+    script = """
+    const { createHash } = await import("node:crypto");
+    const { inflate } = await import(asked.inflate);
+    const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
+    let cut = 0;
+    answer = asked.cases.map(([packed, size]) => {
+      const bytes = Buffer.from(packed, "hex");
+      try {
+        inflate(bytes.subarray(0, bytes.length - 1), size);
+      } catch {
+        cut++;
+      }
+      return sha256(inflate(bytes, size));
+    });
+    answer.push(cut);
+    """
+    asked = {"inflate": (tmp_path / "inflate.mjs").as_uri(), "cases": cases}
+    *found, cut = js(exports(NAME)[0], script, asked)
+    assert found == [digest for _, _, digest in cases]
+    assert cut == len(cases)
+
+
+def test_another_tokenizer_is_refused(tmp_path: Path):
+    files = read_model(find_directory(NAME))
+    other = LoadedModel(files.config, files.weights, files.tokenizer, files.sample)
+    with pytest.raises(TinybuddyError, match=r"is llama2\.c's, which the format cannot hold"):
+        write(other, tmp_path / "out", "int8")
 
 
 def test_a_story_lets_others_go_on(js: Js, exports: Exports):
