@@ -150,7 +150,9 @@ def _in_base_85(data: bytes) -> str:
 def _part(name: str) -> str:
     """A part of the module, without what joins it to the others."""
     text = re.sub(r'^import .* from "\./\w+\.js";\n', "", _text(f"{name}.js"), flags=re.MULTILINE)
-    return text if name == PARTS[0] else re.sub(r"^export ", "", text, flags=re.MULTILINE)
+    if name != PARTS[0]:
+        text = re.sub(r"^export ", "", text, flags=re.MULTILINE)
+    return text.lstrip("\n")
 
 
 def _text(name: str) -> str:
