@@ -73,6 +73,7 @@ def test_a_wheel_holds_the_libraries_of_its_platform(platform: str, wheels: Whee
     with zipfile.ZipFile(path) as wheel:
         (about,) = (name for name in wheel.namelist() if name.endswith(".dist-info/WHEEL"))
         assert f"Tag: py3-none-{platform}\n" in wheel.read(about).decode()
+        assert "tinybuddy/exporters/js/decoder.js" in wheel.namelist()
         names = {name for name in wheel.namelist() if "_engine_" in name}
         suffix = SUFFIXES[platform.split("_")[0]]
         kinds = build.KERNELS if x86 else build.BASELINE

@@ -34,4 +34,5 @@ FORMATS = {
     "compact": Format(
         "one small .buddy file", ("int8", "int4"), None, "tinybuddy.exporters.compact"
     ),
+    "js": Format("one ES module, with its types", ("int8", "int4"), None, "tinybuddy.exporters.js"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,10 +12,12 @@ import numpy as np
 from tinybuddy.backends import open_backend
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.formats.loaded import LoadedModel, ModelFiles
+from tinybuddy.sampling import PCG32, sample
 
 PROMPTS = ("Once upon a time", "The big dog ran to", "", "The café 日本 😀")
 TOKENS = 40  # new ones at most
 LEAD = 0.01  # of the best token's logit; where it is less, rounding may decide
+SHAKE, SHAKES = 0.001, 16  # of the logits, and how often, before a draw is believed
 
 
 class Golden(NamedTuple):
@@ -50,6 +53,27 @@ def golden(model: LoadedModel, prompts: Sequence[str] = PROMPTS) -> list[Golden]
             fed = new[-1:]
         found.append(Golden(prompt, ids, new))
     return found
+
+
+def seeded(model: LoadedModel, prompt: str, seed: int) -> Golden:
+    """Continue a prompt with tokens drawn as the model says, by the engine's logits.
+
+    It ends before the story's end, or where slightly other logits would give another token.
+    """
+    ids = [model.tokenizer.bos, *model.tokenizer.encode(prompt)]
+    stream = open_backend(model.config, model.weights).stream()
+    random, noise = PCG32(seed), np.random.default_rng(seed)
+    fed, new = ids, list[int]()
+    while len(new) < min(TOKENS, model.config.max_position_embeddings - len(ids)):
+        (logits,) = stream.feed(np.array([fed]))
+        before, seen = copy(random), [*ids, *new]
+        fed = [sample(logits, model.sample, random, seen)]
+        shaken = logits + noise.uniform(-SHAKE, SHAKE, (SHAKES, len(logits)))
+        firm = all(sample(row, model.sample, copy(before), seen) == fed[0] for row in shaken)
+        if fed[0] == model.tokenizer.eos or not firm:
+            break
+        new += fed
+    return Golden(prompt, ids, new)
 
 
 def compare(expected: Golden, ids: Sequence[int], new: Sequence[int], out: Path, who: str) -> None:

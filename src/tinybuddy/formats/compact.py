@@ -45,10 +45,15 @@ class _Header:
 
 
 def write_compact(path: Path, model: ModelFiles, bits: int) -> None:
-    """Write a model, its matrices at ``bits`` bits, 4 or 8; the same model gives the same bytes.
+    """Write what `pack_compact` gives; raises as it does, or if that cannot be written."""
+    write_bytes(path, pack_compact(model, bits))
+
+
+def pack_compact(model: ModelFiles, bits: int) -> bytes:
+    """Pack a model, its matrices at ``bits`` bits, 4 or 8; the same model gives the same bytes.
 
     Raises:
-        TinybuddyError: if it is too large, or cannot be written.
+        TinybuddyError: if it is too large.
     """
     import numpy as np
 
@@ -78,7 +83,7 @@ def write_compact(path: Path, model: ModelFiles, bits: int) -> None:
         *(sample.top_p, sample.min_p, *map(len, parts), len(tokenizer)),
     )
     data = header + b"".join(parts)
-    write_bytes(path, data + CHECKSUM.pack(zlib.crc32(data)))
+    return data + CHECKSUM.pack(zlib.crc32(data))
 
 
 def read_compact(path: Path) -> ModelFiles:

@@ -1,0 +1,68 @@
+"""A page in a headless Chromium, which sends back what it found."""
+
+from __future__ import annotations
+
+import json
+import queue
+import shutil
+import subprocess
+import tempfile
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import HANG
+
+# Without a sandbox, since root has none; and with all of the page's time, as if it were looked at.
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+)
+
+
+def open_page(folder: Path, page: str) -> Any:
+    """Open a page of a folder, and return the JSON that it sends by POST.
+
+    The folder is served by HTTP, as modules of a page need.
+    """
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not chromium:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    answers: queue.Queue[Any] = queue.Queue()
+    handler = partial(_Handler, answers, directory=str(folder))
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
+    ):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/{page}"
+        command = [chromium, *FLAGS, f"--user-data-dir={profile}", address]
+        browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            return answers.get(timeout=HANG)
+        finally:
+            browser.terminate()
+            browser.wait(HANG)
+            server.shutdown()
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    def __init__(self, answers: queue.Queue[Any], *arguments: Any, **options: Any) -> None:
+        self.answers = answers
+        super().__init__(*arguments, **options)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(204)
+        self.end_headers()
+        self.answers.put(json.loads(body))
+
+    def log_message(self, *arguments: Any) -> None:
+        """Say nothing."""
