@@ -35,6 +35,6 @@ def grouped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def reference(grouped: Path) -> Callable[[str], str]:
+def reference(request: pytest.FixtureRequest) -> Callable[[str], str]:
     """Turn one of `MODELS` into what `export` takes."""
-    return lambda name: str(grouped) if name == "grouped" else name
+    return lambda name: str(request.getfixturevalue(name)) if name == "grouped" else name
