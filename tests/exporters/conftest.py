@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tinybuddy.corpus.tales import generate_tale
 from tinybuddy.defaults import DEFAULT_MODEL
+from tinybuddy.exporters.golden import Golden, golden
+from tinybuddy.formats.loaded import LoadedModel
 from tinybuddy.training.session import train
 
 MODELS = ("tinybuddy-80k-card", DEFAULT_MODEL, "grouped")  # in turn, what `reference` takes
@@ -38,3 +41,10 @@ def grouped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reference(grouped: Path) -> Callable[[str], str]:
     """Turn one of `MODELS` into what `export` takes."""
     return lambda name: str(grouped) if name == "grouped" else name
+
+
+def ending(model: LoadedModel) -> Golden:
+    """A golden text that goes on to the end of the story."""
+    tails = [generate_tale(index).text[-120:-20] for index in range(20)]
+    cases = golden(model, ["happily ever after.\n\nThe end", *tails])
+    return next(case for case in cases if case.new[-1:] == [model.tokenizer.eos])

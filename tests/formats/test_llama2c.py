@@ -107,7 +107,7 @@ WHOLE = model_bytes(SHAPE)
         (WHOLE[:-1], "has 33,819 bytes, where a llama2.c model of its shape has 33,820"),
         (WHOLE[: -4 * 12 * 4], "copy it again"),  # without the rotary tables
         (WHOLE + b"\0", "copy it again"),
-        (b"\xff" * 28, "head of its own"),
+        (b"\xff" * 28, "must lie between"),
         (b"\x7f" * 28, "vocab_size must lie between"),
         (bytes(28), "must lie between"),
         (_with_header(dim=-16), "hidden_size must lie between"),
@@ -118,7 +118,9 @@ WHOLE = model_bytes(SHAPE)
         (_with_header(layers=2**31 - 1), "num_hidden_layers must lie"),
         (_with_header(seq=2**31 - 1), "max_position_embeddings must lie"),
         (_with_header(vocab=2**31 - 1), "vocab_size must lie"),
-        (_with_header(vocab=-280), "head of its own"),
+        (_with_header(vocab=-280), r"copy it again, whole\."),
+        (_with_header(vocab=-280) + bytes(4 * 280 * 16), "head of its own"),
+        (_with_header(vocab=-280) + WHOLE[28:][: 4 * 280 * 16], "head of its own"),
         (
             _with_header(dim=8192, hidden=65536, layers=128, vocab=65535),
             r"has \d+,\d{3},\d{3},\d{3}:",

@@ -61,7 +61,7 @@ def export(
     reference = (model.path or "") if isinstance(model, Model) else model
     source = find(reference).path
     out = expanded(out)
-    beside = out.with_name(f".{out.name}.part")
+    beside = out.with_name(f".part.{out.name}")  # whose ending may say what to write
     if out.exists() and not force:
         raise TinybuddyError(
             f"{out} is there already: choose another `out`, or `force` to replace it."
