@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,8 +44,19 @@ def reference(grouped: Path) -> Callable[[str], str]:
     return lambda name: str(grouped) if name == "grouped" else name
 
 
-def ending(model: LoadedModel) -> Golden:
-    """A golden text that goes on to the end of the story."""
+def ending(model: LoadedModel) -> tuple[LoadedModel, Golden]:
+    """A model, and a golden text of it that goes on to the end of the story.
+
+    Where none does, it is a model that ends where it would have gone on for long.
+    """
     tails = [generate_tale(index).text[-120:-20] for index in range(20)]
-    cases = golden(model, ["happily ever after.\n\nThe end", *tails])
-    return next(case for case in cases if case.new[-1:] == [model.tokenizer.eos])
+    prompts, end = ["happily ever after.\n\nThe end", *tails], model.tokenizer.eos
+    cases = golden(model, prompts)
+    if not any(case.new[-1:] == [end] for case in cases):
+        embedding = model.weights["model.embed_tokens.weight"].copy()
+        embedding[end] = 1.5 * embedding[max(cases, key=lambda case: len(case.new)).new[5]]
+        model = replace(
+            model, weights={**model.weights, "model.embed_tokens.weight": embedding}
+        )
+        cases = golden(model, prompts)
+    return model, next(case for case in cases if case.new[-1:] == [end])

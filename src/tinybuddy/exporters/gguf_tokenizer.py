@@ -5,8 +5,10 @@ ours                     llama.cpp  where they differ
 =======================  =========  ================================================================
 BPE over bytes           ``gpt2``   nowhere
 Unigram, and characters  ``t5``     NUL, if unknown, is ``<pad>``; of two ways to write a text that
-                                    are as probable it may take the other, as we add up decimals
-llama2.c's               ``llama``  U+2581 in a text is read as a space
+                                    are as probable it may take the other, as we add up decimals (of
+                                    759 stories in none, or, with other scores, in two)
+llama2.c's               ``llama``  U+2581 in a text is read as a space, and a character that is no
+                                    token may still merge
 =======================  =========  ================================================================
 
 BPE over characters is refused: where we drop an unknown character before we merge, llama.cpp drops

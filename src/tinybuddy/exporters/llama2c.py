@@ -128,6 +128,7 @@ def _compare_text(model: LoadedModel, case: Golden, out: Path, program: Path) ->
     command = [program, out / MODEL_FILE, "-z", out / TOKENIZER_FILE, "-t", "0"]
     command += ["-n", str(steps), "-i", case.prompt.encode("utf-8")]
     printed = subprocess.run(command, capture_output=True, check=False).stdout
+    ids = ids[: model.config.max_position_embeddings]  # a longer prompt is cut
     text = b"".join(_printed(model.tokenizer.piece(id)) for id in ids) + b"\n"
     if not case.prompt or model.tokenizer.eos == BOS:  # it leaves out a space after token 1
         text = text.removeprefix(b" ")
