@@ -55,8 +55,6 @@ def ending(model: LoadedModel) -> tuple[LoadedModel, Golden]:
     if not any(case.new[-1:] == [end] for case in cases):
         embedding = model.weights["model.embed_tokens.weight"].copy()
         embedding[end] = 1.5 * embedding[max(cases, key=lambda case: len(case.new)).new[5]]
-        model = replace(
-            model, weights={**model.weights, "model.embed_tokens.weight": embedding}
-        )
+        model = replace(model, weights={**model.weights, "model.embed_tokens.weight": embedding})
         cases = golden(model, prompts)
     return model, next(case for case in cases if case.new[-1:] == [end])

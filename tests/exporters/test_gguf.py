@@ -84,7 +84,10 @@ def test_weights_in_blocks(weights: str, reference: Callable[[str], str], tmp_pa
 
 
 def test_rows_that_make_no_blocks_are_refused(tmp_path: Path):
-    for name, says in ((CARD, "embed_tokens.weight have 48"), (DEFAULT, "down_proj.weight have 87")):
+    for name, says in (
+        (CARD, "embed_tokens.weight have 48"),
+        (DEFAULT, "down_proj.weight have 87"),
+    ):
         with pytest.raises(TinybuddyError, match=says):
             export("gguf", name, tmp_path / "tiny.gguf", weights="q8_0")
     assert not list(tmp_path.iterdir())
@@ -131,10 +134,14 @@ def _texts() -> list[str]:
     draw = random.Random(0)
     kinds = (
         " \n\t'sdtremv.,!a1é",
-        "abc  '’“”—…é\u3000\xa0😀日本",
+        "abc  '\u2019“”—…é\u3000\xa0😀日本",
         " \r\n\x0b\x0c\x85\u2028\u200b aB9'",
         [chr(code) for code in range(1, 0x3000) if code != 0x2581],
-        [chr(code) for code in range(1, 0x110000) if not 0xD800 <= code < 0xE000 and code != 0x2581],
+        [
+            chr(code)
+            for code in range(1, 0x110000)
+            if not 0xD800 <= code < 0xE000 and code != 0x2581
+        ],
     )
     return TALES + ["".join(draw.choices(draw.choice(kinds), k=30)) for _ in range(2000)]
 
@@ -226,7 +233,9 @@ def test_the_map_drops_all_other_characters(text: str, known: set[str]):
 
 def test_the_map_of_many_characters():
     known = [chr(code) for code in range(0x100, 0x10000) if not 0xD800 <= code < 0xE000]
-    assert _mapped(dropping_all_but(known), "Ünïcödé λόγος 日本 😀".encode()) == "λόγος日本".encode()
+    assert (
+        _mapped(dropping_all_but(known), "Ünïcödé λόγος 日本 😀".encode()) == "λόγος日本".encode()
+    )
     scattered = [chr(code) for code in range(0x100, 0x110000, 32) if not 0xD800 <= code < 0xE000]
     with pytest.raises(TinybuddyError, match="too many different characters"):
         dropping_all_but(scattered)
@@ -268,9 +277,7 @@ def test_tokenizers_that_llama_cpp_has_not_are_refused(tmp_path: Path):
     (tmp_path / "tok280.bin").write_bytes(tokenizer_bytes(*vocabulary(WORDS + LETTERS)))
     refused = {
         "has no BPE over characters": _holding(train_tokenizer(TALES, 200, "bpe", "seen", 5)),
-        "knows the character \u2581": _holding(
-            Tokenizer(unigram([("a", -1.0), ("\u2581", -1.0)]))
-        ),
+        "knows the character \u2581": _holding(Tokenizer(unigram([("a", -1.0), ("\u2581", -1.0)]))),
         "or one twice": open_model(tmp_path / "small.bin"),
         "for llama2.c alone": open_model(
             export("llama2c", CARD, tmp_path / "out").path / "model.bin"

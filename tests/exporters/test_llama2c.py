@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from tests.exporters.conftest import MODELS, ending
-from tests.formats.llama2c_files import LETTERS, SHAPE, WORDS, model_bytes, tokenizer_bytes, vocabulary
+from tests.formats.llama2c_files import (
+    LETTERS,
+    SHAPE,
+    WORDS,
+    model_bytes,
+    tokenizer_bytes,
+    vocabulary,
+)
 from tinybuddy.config import ModelConfig, SampleConfig
 from tinybuddy.corpus.tales import generate_tale
 from tinybuddy.errors import TinybuddyError, UsageError

@@ -1,9 +1,9 @@
 """The map of characters that llama.cpp's Unigram tokenizer applies to a text first.
 
-It is sentencepiece's ``precompiled_charsmap``: a trie over bytes, which says of the longest match at
-each place what stands there instead. The trie is a double array as darts-clone lays it out
-(https://github.com/s-yata/darts-clone): child ``b`` of unit ``n`` is unit ``n ^ offset ^ b`` if ``b``
-is the lowest byte there, and what stands at ``n ^ offset`` is the value of ``n`` if it has one.
+It is sentencepiece's ``precompiled_charsmap``: a trie over bytes, which says of the longest match
+at each place what stands there instead. The trie is a double array, laid out as in darts-clone
+(https://github.com/s-yata/darts-clone): child ``b`` of unit ``n`` is unit ``n ^ offset ^ b``, if
+``b`` is the lowest byte there, and at ``n ^ offset`` stands the value of ``n``, if it has one.
 """
 
 from __future__ import annotations

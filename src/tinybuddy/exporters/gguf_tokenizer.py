@@ -111,7 +111,7 @@ def _add_llama(
 
 
 def _typed(tokens: Sequence[str]) -> list[tuple[bytes, TokenType]]:
-    types = {token: TokenType.CONTROL for token in SPECIAL}
+    types = dict.fromkeys(SPECIAL, TokenType.CONTROL)
     return [(token.encode(), types.get(token, TokenType.NORMAL)) for token in tokens]
 
 

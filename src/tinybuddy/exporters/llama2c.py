@@ -1,22 +1,21 @@
 """A directory for karpathy/llama2.c: ``run model.bin -z tokenizer.bin -i "Once upon a time"``.
 
-``run.c`` feeds token 1 first and ends a story at token 1, where ours begin with ``<bos>``, 1, and end
-with ``<eos>``, 2. So the head is written apart from the embedding, with its rows 1 and 2 exchanged.
+``run.c`` feeds token 1 first and ends a story at token 1, where ours begin with ``<bos>``, 1, and
+end with ``<eos>``, 2. So the head is written apart from the embedding, with rows 1 and 2 exchanged.
 
-It puts a space before a prompt, which our models have never seen there. Token 0, ``<pad>``, is of no
-use to them, so it takes the text of token 1 and a space, the highest score, and the embedding of
+It puts a space before a prompt, which our models have never seen there. Token 0, ``<pad>``, is of
+no use to them, so it takes the text of token 1 and a space, the highest score, and the embedding of
 token 1: ``run.c`` merges these two into it before anything else.
 
 A byte-level BPE is held by scores that fall from merge to merge. ``run.c`` does not cut a text into
-words, and merges whatever two neighbours make a token: of 759 stories it reads 758 as we do, and
+words, and merges whatever two neighbours make a token: it reads 758 of 759 stories as we do, and
 ``'shush`` as ``'s`` and ``hush``. A Unigram tokenizer is refused: by merging, 25 % of the words of
-stories come out otherwise, and a character that it does not know as some other token. ``run.c`` does
-not print a byte from 128 on that is a token of its own.
+stories come out otherwise, and a character that it does not know as some other token. ``run.c``
+does not print a byte from 128 on that is a token of its own.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import string
 import subprocess
@@ -87,10 +86,13 @@ def _vocabulary(model: LoadedModel) -> tuple[Sequence[bytes], Sequence[float]]:
 
 
 def check(model: LoadedModel, out: Path, weights: str) -> str:
-    """Compare golden texts as our own reader opens them, and as ``run.c`` does where RUN_C names it.
+    """Compare golden texts with what our own reader makes of the files, and ``run.c``.
+
+    The path of ``run.c`` is taken from the environment variable RUN_C, the compiler from CC.
 
     Raises:
-        TinybuddyError: if they differ, or RUN_C cannot be compiled.
+        NotInstalledError: if RUN_C cannot be compiled.
+        TinybuddyError: if they differ.
     """
     expected = golden(model)
     for ours, theirs in zip(expected, golden(read_llama2c(out / MODEL_FILE)), strict=True):
@@ -107,7 +109,7 @@ def check(model: LoadedModel, out: Path, weights: str) -> str:
 
 def _compile(source: Path, program: Path) -> None:
     compiler = os.environ.get("CC", "cc")
-    command = [compiler, "-O2", "-w", source, "-o", program, "-lm"]
+    command: list[str | Path] = [compiler, "-O2", "-w", source, "-o", program, "-lm"]
     try:
         subprocess.run(command, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
@@ -123,14 +125,16 @@ def _compare_text(model: LoadedModel, case: Golden, out: Path, program: Path) ->
     Raises:
         TinybuddyError: if it is another text.
     """
-    ids, ends = [*case.ids[1:], *case.new], case.new[-1:] == [model.tokenizer.eos]
+    tokenizer = model.tokenizer
+    assert isinstance(tokenizer, Tokenizer | SentencePieceTokenizer)
+    ids, ends = [*case.ids[1:], *case.new], case.new[-1:] == [tokenizer.eos]
     steps = 0 if ends else len(ids)  # 0: as many as the context has, unless the story ends
-    command = [program, out / MODEL_FILE, "-z", out / TOKENIZER_FILE, "-t", "0"]
-    command += ["-n", str(steps), "-i", case.prompt.encode("utf-8")]
+    command: list[str | bytes | Path] = [program, out / MODEL_FILE, "-z", out / TOKENIZER_FILE]
+    command += ["-t", "0", "-n", str(steps), "-i", case.prompt.encode("utf-8")]
     printed = subprocess.run(command, capture_output=True, check=False).stdout
     ids = ids[: model.config.max_position_embeddings]  # a longer prompt is cut
-    text = b"".join(_printed(model.tokenizer.piece(id)) for id in ids) + b"\n"
-    if not case.prompt or model.tokenizer.eos == BOS:  # it leaves out a space after token 1
+    text = b"".join(_printed(tokenizer.piece(id)) for id in ids) + b"\n"
+    if not case.prompt or tokenizer.eos == BOS:  # it leaves out a space after token 1
         text = text.removeprefix(b" ")
     if printed != text:
         raise TinybuddyError(

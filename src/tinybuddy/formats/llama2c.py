@@ -92,7 +92,7 @@ def write_weights(
     for name in _block_names(config):
         rotated = name.endswith(("q_proj.weight", "k_proj.weight"))
         arrays.append(adjacent_pairs(weights[name], config.head_dim) if rotated else weights[name])
-    arrays += [weights["model.norm.weight"], np.zeros(_rotary(config))]
+    arrays += [weights["model.norm.weight"], np.zeros(_rotary(config), np.float32)]
     arrays += [] if head is None else [head]
     write_bytes(path, header + b"".join(array.astype("<f4").tobytes() for array in arrays))
 

@@ -40,8 +40,8 @@ class SentencePieceTokenizer:
     the next story is what ends one.
 
     Where the pieces of the bytes are these bytes, and not their names (``<0x41>``), they are merged
-    too; and where piece 0 is ``<s>`` with a space, it takes the place of both, so that a text begins
-    without a space.
+    too; and where piece 0 is ``<s>`` with a space, it takes the place of both, so that a text
+    begins without a space.
 
     Attributes:
         bos, eos: both the id of ``<s>``, unless told otherwise.
@@ -53,9 +53,7 @@ class SentencePieceTokenizer:
     bos = BOS
     kind = "sentencepiece"
 
-    def __init__(
-        self, pieces: Sequence[bytes], scores: Sequence[float], eos: int = BOS
-    ) -> None:
+    def __init__(self, pieces: Sequence[bytes], scores: Sequence[float], eos: int = BOS) -> None:
         """Take what the file has, ids 0 to 258 included, and the id that ends a story."""
         self.pieces, self.scores, self.eos = pieces, scores, eos
         self.vocab_size = len(pieces)
@@ -93,7 +91,7 @@ class SentencePieceTokenizer:
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of ``ids``, taken for the beginning of one: the space that it began with is left out.
+        """Text of ``ids``, taken for the beginning of one: the space of its own is left out.
 
         So are special and unknown ids; broken UTF-8 becomes U+FFFD.
         """
