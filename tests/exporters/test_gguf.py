@@ -27,7 +27,8 @@ from tinybuddy.config import ModelConfig, SampleConfig
 from tinybuddy.corpus.tales import generate_tale
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.exporters.charsmap import dropping_all_but
-from tinybuddy.exporters.gguf import check, write
+from tinybuddy.exporters.gguf import TYPES, check, write
+from tinybuddy.exporters.golden import golden
 from tinybuddy.exporters.session import export
 from tinybuddy.formats.loaded import LoadedModel, ModelFiles
 from tinybuddy.formats.references import open_model
@@ -77,6 +78,7 @@ def test_weights_in_blocks(weights: str, reference: Callable[[str], str], tmp_pa
     out = tmp_path / "tiny.gguf"
     write(model, out, weights)
     assert check(model, out, weights).endswith(" generates the golden texts")
+    assert sum(len(case.new) for case in golden(model, lead=TYPES[weights].lead)) > 20
     types = {tensor.tensor_type.name for tensor in gguf.GGUFReader(out).tensors}
     assert types == {"F32", weights.upper()}  # norms, and all matrices
     bits = 8.5 if weights == "q8_0" else 4.5

@@ -5,7 +5,7 @@ Where ``out`` ends in ``.gguf`` it is that file alone; else it is a directory th
 
 from __future__ import annotations
 
-from contextlib import redirect_stderr
+from contextlib import closing, redirect_stderr
 from dataclasses import replace
 from io import StringIO
 from itertools import islice
@@ -41,9 +41,9 @@ class Type(NamedTuple):
     Attributes:
         stored: the type of a matrix.
         file: the type of a file of such.
-        lead: which llama.cpp's best token must have, since it rounds what it multiplies with these
-            weights to the same type. Logits of tinybuddy-80k-deep are off by 0.00001, 0.02 and, of
-            a model that has blocks, 0.07.
+        lead: that the best token must have in a golden text, since llama.cpp rounds to the same
+            type what it multiplies with these weights: logits of tinybuddy-80k-deep are off by
+            0.00001 and 0.02, those of a model that has blocks by 0.07.
     """
 
     stored: GGMLQuantizationType
@@ -144,11 +144,11 @@ def check(model: LoadedModel, out: Path, weights: str) -> str:
             )
     except ValueError:
         raise TinybuddyError(f"{who} does not open {out}: not kept.") from None
-    for case in expected:
-        ids = llama.tokenize(case.prompt.encode("utf-8"), add_bos=True, special=False)
-        new = islice(llama.generate(ids, temp=0.0), len(case.new))
-        compare(case, ids, list(new), out, who)
-    llama.close()
+    with closing(llama):
+        for case in expected:
+            ids = llama.tokenize(case.prompt.encode("utf-8"), add_bos=True, special=False)
+            new = islice(llama.generate(ids, temp=0.0), len(case.new))
+            compare(case, ids, list(new), out, who)
     return f"{who} generates the golden texts"
 
 
