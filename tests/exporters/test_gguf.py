@@ -78,7 +78,8 @@ def test_weights_in_blocks(weights: str, reference: Callable[[str], str], tmp_pa
     out = tmp_path / "tiny.gguf"
     write(model, out, weights)
     assert check(model, out, weights).endswith(" generates the golden texts")
-    assert sum(len(case.new) for case in golden(model, lead=TYPES[weights].lead)) > 20
+    compared = sum(len(case.new) for case in golden(model, lead=TYPES[weights].lead))
+    assert compared >= 10  # so that the check could have failed
     types = {tensor.tensor_type.name for tensor in gguf.GGUFReader(out).tensors}
     assert types == {"F32", weights.upper()}  # norms, and all matrices
     bits = 8.5 if weights == "q8_0" else 4.5
