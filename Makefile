@@ -32,7 +32,7 @@ story: $(VENV)/story  ## install, train a model, tell its story
 test: check  ## install, lint, types, imports, the fast tests
 	$(PYTEST)
 
-test-all: test  ## the slow tests too; it names what it skips and why
+test-all: test $(VENV)/test-all  ## the slow tests too; it names what it skips and why
 	$(PYTEST) -m slow
 
 check: $(VENV)/test  ## install, lint, types, imports
@@ -56,6 +56,11 @@ wheels: $(VENV)/test  ## wheels of every platform, in dist
 	print(*PLATFORMS)"); do TINYBUDDY_PLATFORM=$$platform $(BIN)/python -m pip wheel --quiet \
 	--disable-pip-version-check --no-deps --no-build-isolation -w dist . || exit 1; done
 	@ls -l dist
+
+$(VENV)/test-all: $(VENV)/test
+	@echo "Compiling llama.cpp for its tests; it takes ten minutes of one core ..."
+	@$(INSTALL) -c constraints.txt -e '.[llama-cpp]' && touch $@ || \
+		echo "llama.cpp could not be compiled: what needs it is skipped."
 
 clean:  ## remove what was installed and trained here
 	rm -rf $(VENV) runs

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-from benchmarks.peers.files import write_gguf, write_llama2c
 from benchmarks.peers.numpy_decoder import NumpyDecoder
 
 from tinybuddy.backends.pytorch import TorchBackend
 from tinybuddy.config import ModelConfig, SampleConfig
 from tinybuddy.formats.hub import read_model
-from tinybuddy.formats.llama2c import _file_bytes, _read_weights
 from tinybuddy.formats.loaded import ModelFiles
 from tinybuddy.formats.references import find_directory
 from tinybuddy.weights import weight_shapes
@@ -56,21 +52,3 @@ def test_the_numpy_decoder_draws_by_the_settings(card: ModelFiles):
     best = decoder.generate(bos, 20, SampleConfig(temperature=0.0), seed=1)
     assert drawn[2] == best
     assert all(len(ids) == 20 and ids != best for ids in drawn[:2])
-
-
-def test_the_file_for_llama2c_reads_back(card: ModelFiles, tmp_path: Path):
-    path = tmp_path / "model.bin"
-    write_llama2c(card, path)
-    assert path.stat().st_size == _file_bytes(card.config)
-    for name, array in _read_weights(path, card.config).items():
-        np.testing.assert_array_equal(array, card.weights[name])
-
-
-def test_the_file_for_llama_cpp_holds_every_weight(card: ModelFiles, tmp_path: Path):
-    gguf = pytest.importorskip("gguf", reason="needs pip install 'tinybuddy[peers]'")
-    path = tmp_path / "model.gguf"
-    write_gguf(card, path)
-    tensors = gguf.GGUFReader(path).tensors
-    assert sum(tensor.n_elements for tensor in tensors) == card.config.parameters
-    rest = path.stat().st_size - 4 * card.config.parameters
-    assert 0 < rest < 4096  # names, settings and padding

@@ -15,9 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from peers.files import write_gguf, write_llama2c
-
 from tinybuddy.config import SampleConfig
+from tinybuddy.formats.llama2c import write_weights
 from tinybuddy.formats.loaded import LoadedModel
 
 Ids = list[list[int]]
@@ -187,13 +186,14 @@ class LlamaCpp(Generator):
 
     def __init__(self, model: LoadedModel, folder: Path) -> None:
         try:
-            import gguf  # noqa: F401
             import llama_cpp
+
+            from tinybuddy.exporters.gguf import write
         except ImportError:
             raise MissingError("pip install llama-cpp-python gguf") from None
         self.api = api = llama_cpp
         path = folder / "model.gguf"
-        write_gguf(model, path)
+        write(model, path, "float32")
         self.silent = api.llama_log_callback(lambda level, text, data: None)
         api.llama_log_set(self.silent, ctypes.c_void_p())
         api.llama_backend_init()
@@ -255,7 +255,7 @@ class Llama2c(Generator):
         if not (source := os.environ.get("RUN_C")):
             raise MissingError("set RUN_C to the path of its run.c")
         self.path = folder / "model.bin"
-        write_llama2c(model, self.path)
+        write_weights(self.path, model.config, model.weights)
         code, compiler = Path(source).resolve(), os.environ.get("CC", "gcc")
         driver = Path(__file__).with_name("llama2c.c")
         best = 0.0

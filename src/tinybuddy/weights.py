@@ -58,3 +58,13 @@ def hidden_matrices(config: ModelConfig) -> list[str]:
         for name, shape in weight_shapes(config).items()
         if len(shape) == 2 and name.startswith("model.layers.")
     ]
+
+
+def adjacent_pairs(matrix: NDArray[np.float32], head_dim: int) -> NDArray[np.float32]:
+    """Reorder the rows (heads * D, C) of queries or keys for who rotates neighbours.
+
+    Llama's own code, llama.cpp and llama2.c rotate rows 2i and 2i + 1 of each head together, where
+    transformers and this package rotate i and i + D/2.
+    """
+    halves = matrix.reshape(-1, 2, head_dim // 2, matrix.shape[1])
+    return halves.swapaxes(1, 2).reshape(matrix.shape)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tinybuddy.corpus.tales import generate_tale
 from tinybuddy.defaults import DEFAULT_MODEL
+from tinybuddy.exporters.golden import Golden, golden
+from tinybuddy.formats.loaded import LoadedModel
 from tinybuddy.training.session import train
 
 MODELS = ("tinybuddy-80k-card", DEFAULT_MODEL, "grouped")  # in turn, what `reference` takes
@@ -38,3 +42,19 @@ def grouped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reference(request: pytest.FixtureRequest) -> Callable[[str], str]:
     """Turn one of `MODELS` into what `export` takes."""
     return lambda name: str(request.getfixturevalue(name)) if name == "grouped" else name
+
+
+def ending(model: LoadedModel) -> tuple[LoadedModel, Golden]:
+    """A model, and a golden text of it that goes on to the end of the story.
+
+    Where none does, it is a model that ends where it would have gone on for long.
+    """
+    tails = [generate_tale(index).text[-120:-20] for index in range(20)]
+    prompts, end = ["happily ever after.\n\nThe end", *tails], model.tokenizer.eos
+    cases = golden(model, prompts)
+    if not any(case.new[-1:] == [end] for case in cases):
+        embedding = model.weights["model.embed_tokens.weight"].copy()
+        embedding[end] = 1.5 * embedding[max(cases, key=lambda case: len(case.new)).new[5]]
+        model = replace(model, weights={**model.weights, "model.embed_tokens.weight": embedding})
+        cases = golden(model, prompts)
+    return model, next(case for case in cases if case.new[-1:] == [end])

@@ -107,7 +107,7 @@ WHOLE = model_bytes(SHAPE)
         (WHOLE[:-1], "has 33,819 bytes, where a llama2.c model of its shape has 33,820"),
         (WHOLE[: -4 * 12 * 4], "copy it again"),  # without the rotary tables
         (WHOLE + b"\0", "copy it again"),
-        (b"\xff" * 28, "head of its own"),
+        (b"\xff" * 28, "must lie between"),
         (b"\x7f" * 28, "vocab_size must lie between"),
         (bytes(28), "must lie between"),
         (_with_header(dim=-16), "hidden_size must lie between"),
@@ -118,7 +118,9 @@ WHOLE = model_bytes(SHAPE)
         (_with_header(layers=2**31 - 1), "num_hidden_layers must lie"),
         (_with_header(seq=2**31 - 1), "max_position_embeddings must lie"),
         (_with_header(vocab=2**31 - 1), "vocab_size must lie"),
-        (_with_header(vocab=-280), "head of its own"),
+        (_with_header(vocab=-280), r"copy it again, whole\."),
+        (_with_header(vocab=-280) + bytes(4 * 280 * 16), "head of its own"),
+        (_with_header(vocab=-280) + WHOLE[28:][: 4 * 280 * 16], "head of its own"),
         (
             _with_header(dim=8192, hidden=65536, layers=128, vocab=65535),
             r"has \d+,\d{3},\d{3},\d{3}:",
@@ -151,20 +153,19 @@ def test_a_missing_file_is_one_sentence(path: Path, cli: Cli):
     assert done.stderr.count("\n") == 1
 
 
-def test_it_is_described_but_not_exported_or_trained_on(path: Path):
+def test_it_is_described_but_not_trained_on(path: Path):
     config = read_llama2c(path).config
     path.with_name("tok280.bin").unlink()  # its shape is told without
     assert info(str(path))["parameters"] == config.parameters
-    says = "can generate and be evaluated, but not be exported or trained on"
-    with pytest.raises(TinybuddyError, match=says):
-        export("hub", path, path.with_name("out"))
-    with pytest.raises(TinybuddyError, match=says):
+    with pytest.raises(TinybuddyError, match="which cannot be trained on"):
         train(from_model=path)
 
 
-def test_a_loaded_one_is_not_exported(path: Path):
-    with pytest.raises(TinybuddyError, match="but not be exported"):
-        export("hub", tinybuddy.load(path), path.with_name("out"))
+@pytest.mark.parametrize("format", ["hub", "compact", "js"])
+def test_formats_that_cannot_hold_its_tokenizer_refuse_it(format: str, path: Path):
+    with pytest.raises(TinybuddyError, match=r"tokenizer of this model is llama2\.c's"):
+        export(format, tinybuddy.load(path), path.with_name("out"))
+    assert not path.with_name("out").exists()
 
 
 def test_the_tokenizer_of_its_size_goes_first(path: Path):

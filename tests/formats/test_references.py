@@ -53,7 +53,7 @@ def test_a_bin_is_of_llama2c_there_or_not(tmp_path: Path):
     with pytest.raises(TinybuddyError, match="There is no model"):
         find_directory(path)
     path.write_bytes(b"")
-    with pytest.raises(TinybuddyError, match="but not be exported or trained on"):
+    with pytest.raises(TinybuddyError, match="which cannot be trained on"):
         find_directory(path)
 
 

@@ -34,5 +34,17 @@ FORMATS = {
     "compact": Format(
         "one small .buddy file", ("int8", "int4"), None, "tinybuddy.exporters.compact"
     ),
+    "gguf": Format(
+        "a .gguf file for llama.cpp, or a directory with a Modelfile too, for ollama",
+        ("float32", "float16", "q8_0", "q4_0"),
+        ("gguf", "gguf", "gguf"),
+        "tinybuddy.exporters.gguf",
+    ),
+    "llama2c": Format(
+        "a directory with model.bin and tokenizer.bin, for llama2.c",
+        ("float32",),
+        None,
+        "tinybuddy.exporters.llama2c",
+    ),
     "js": Format("one ES module, with its types", ("int8", "int4"), None, "tinybuddy.exporters.js"),
 }

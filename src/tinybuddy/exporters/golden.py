@@ -16,7 +16,7 @@ from tinybuddy.sampling import PCG32, sample
 
 PROMPTS = ("Once upon a time", "The big dog ran to", "", "The café 日本 😀")
 TOKENS = 40  # new ones at most
-LEAD = 0.01  # of the best token's logit; where it is less, rounding may decide
+LEAD = 0.01  # of the best token's logit; where it is less, float32 rounding may decide
 SHAKE, SHAKES = 0.001, 16  # of the logits, and how often, before a draw is believed
 
 
@@ -35,8 +35,16 @@ class Golden(NamedTuple):
     new: list[int]
 
 
-def golden(model: LoadedModel, prompts: Sequence[str] = PROMPTS) -> list[Golden]:
-    """Continue prompts with the most probable tokens, by the engine."""
+def golden(
+    model: LoadedModel, prompts: Sequence[str] = PROMPTS, lead: float = LEAD
+) -> list[Golden]:
+    """Continue prompts with the most probable tokens, by the engine.
+
+    Args:
+        model: whatever the engine computes.
+        prompts: the texts.
+        lead: of the best token's logit, more where another program rounds what it computes with.
+    """
     backend = open_backend(model.config, model.weights)
     found = []
     for prompt in prompts:
@@ -45,7 +53,7 @@ def golden(model: LoadedModel, prompts: Sequence[str] = PROMPTS) -> list[Golden]
         while len(new) < min(TOKENS, model.config.max_position_embeddings - len(ids)):
             (logits,) = stream.feed(np.array([fed]))
             second, best = np.sort(logits)[-2:]
-            if best - second < LEAD:
+            if best - second < lead:
                 break
             new.append(int(logits.argmax()))
             if new[-1] == model.tokenizer.eos:

@@ -1,6 +1,7 @@
 """The tokenizer of karpathy/llama2.c (``tokN.bin``): SentencePiece BPE with byte fallback.
 
-All numbers in the file are little-endian; whatever it claims is checked.
+All numbers in the file are little-endian; whatever it claims is checked. The one that
+`tinybuddy export llama2c` writes is read too: it differs in its first 259 tokens.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ from functools import lru_cache
 from heapq import heappop, heappush
 from pathlib import Path
 
-from tinybuddy.disk import read_bytes
+from tinybuddy.disk import read_bytes, write_bytes
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.tokenizer import CHUNK_CHARACTERS, MAX_FILE_BYTES, check_unicode
 
-BOS = 1
+BOS, EOS = 1, 2
 FIRST_BYTE = 3  # after <unk>, <s> and </s>
 FIRST_PIECE = FIRST_BYTE + 256
 MAX_PIECE_BYTES = 1024
+BYTE_NAMES = tuple(b"<0x%02X>" % byte for byte in range(256))
+RAW_BYTES = tuple(bytes([byte]) for byte in range(256))
+BEGIN = b"\n<s>\n"  # the piece of ``<s>``
 LEAST_SCORE = -1e10  # llama2.c merges nothing that scores no more than this
 MAX_CACHED_WORDS = 65_536
 MAX_CACHED_CHARACTERS = 64
@@ -35,32 +39,35 @@ class SentencePieceTokenizer:
     UTF-8 bytes. Training text has ``<s>`` before each story and nothing after it, so the ``<s>`` of
     the next story is what ends one.
 
+    Where the pieces of the bytes are these bytes, and not their names (``<0x41>``), they are merged
+    too; and where piece 0 is ``<s>`` with a space, it takes the place of both, so that a text
+    begins without a space.
+
     Attributes:
-        bos, eos: both the id of ``<s>``.
+        bos, eos: both the id of ``<s>``, unless told otherwise.
         vocab_size: number of tokens, special ones included.
         kind: ``sentencepiece``.
+        pieces, scores: the bytes and the score of each id, as the file has them.
     """
 
-    bos, eos = BOS, BOS
+    bos = BOS
     kind = "sentencepiece"
 
-    def __init__(self, pieces: Sequence[bytes], scores: Sequence[float]) -> None:
-        """Take the bytes and the score of each id, as the file has them, ids 0 to 258 included."""
+    def __init__(self, pieces: Sequence[bytes], scores: Sequence[float], eos: int = BOS) -> None:
+        """Take what the file has, ids 0 to 258 included, and the id that ends a story."""
+        self.pieces, self.scores, self.eos = pieces, scores, eos
         self.vocab_size = len(pieces)
-        self._pieces = [
-            *[b""] * FIRST_BYTE,
-            *(bytes([b]) for b in range(256)),
-            *pieces[FIRST_PIECE:],
-        ]
-        # Special and byte tokens never come of text that spells them.
-        self._ids: dict[str, int] = {}
-        for id in range(FIRST_PIECE, self.vocab_size):
-            if (text := _text_or_none(pieces[id])) is not None:
-                self._ids.setdefault(text, id)
-        self._scores = {t: scores[id] for t, id in self._ids.items() if scores[id] > LEAST_SCORE}
+        self._space = "" if pieces[0] == pieces[BOS] + b" " else " "
+        self._pieces = [*[b""] * FIRST_BYTE, *RAW_BYTES, *pieces[FIRST_PIECE:]]
+        named = pieces[FIRST_BYTE] == BYTE_NAMES[0]
+        # Special tokens, and names of bytes, never come of text that spells them.
+        self._ids: dict[bytes, int] = {}
+        for id in range(FIRST_PIECE if named else FIRST_BYTE, self.vocab_size):
+            self._ids.setdefault(pieces[id], id)
+        self._scores = {p: scores[id] for p, id in self._ids.items() if scores[id] > LEAST_SCORE}
         # Where no piece has a space after another character, none reaches into the next word, so
         # words can be merged one by one and cached; else the text is a single word.
-        joined = any(re.search("[^ ] ", text) for text in self._ids)
+        joined = any(re.search(b"[^ ] ", piece) for piece in self._ids)
         most = CHUNK_CHARACTERS
         self._word = re.compile(
             f"(?s:.{{1,{most}}})" if joined else f" {{1,{most}}}[^ ]{{0,{most}}}|[^ ]{{1,{most}}}"
@@ -78,17 +85,17 @@ class SentencePieceTokenizer:
         """
         check_unicode(text)
         ids: list[int] = []
-        for match in self._word.finditer(" " + text if text else ""):
+        for match in self._word.finditer(self._space + text if text else ""):
             word = match[0]
             ids += (self._cached if len(word) <= MAX_CACHED_CHARACTERS else self._merge)(word)
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of ``ids``, taken for the beginning of one: a first space is left out.
+        """Text of ``ids``, taken for the beginning of one: the space of its own is left out.
 
         So are special and unknown ids; broken UTF-8 becomes U+FFFD.
         """
-        text = b"".join(self.piece(id) for id in ids).removeprefix(b" ")
+        text = b"".join(self.piece(id) for id in ids).removeprefix(self._space.encode())
         return text.decode("utf-8", errors="replace")
 
     def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
@@ -101,7 +108,7 @@ class SentencePieceTokenizer:
         for id in ids:
             piece = self.piece(id)
             if begins and piece:
-                piece, begins = piece.removeprefix(b" "), False
+                piece, begins = piece.removeprefix(self._space.encode()), False
             begins = begins or id == self.bos
             yield decoder.decode(piece)
         if rest := decoder.decode(b"", final=True):
@@ -120,11 +127,12 @@ class SentencePieceTokenizer:
 
         Ties go to the leftmost. A heap keeps long words from taking quadratic time.
         """
-        size = len(word)
-        # "" marks a character that is no piece, one that was merged into another, and both ends.
-        pieces = [c if c in self._ids else "" for c in word] + [""]
+        symbols = self._symbols(word)
+        size = len(symbols)
+        # b"" marks a byte that is no piece, what was merged into another, and both ends.
+        pieces = [symbol if symbol in self._ids else b"" for symbol in symbols] + [b""]
         before, after = list(range(-1, size)), list(range(1, size + 1))
-        heap: list[tuple[float, int, str]] = []
+        heap: list[tuple[float, int, bytes]] = []
 
         def offer(left: int, right: int) -> None:
             if pieces[left] and pieces[right]:
@@ -139,29 +147,42 @@ class SentencePieceTokenizer:
             right = after[left] if pieces[left] else size
             if not pieces[right] or pieces[left] + pieces[right] != merged:
                 continue  # one of the two has been merged otherwise since
-            pieces[left], pieces[right] = merged, ""
+            pieces[left], pieces[right] = merged, b""
             after[left] = after[right]
             before[after[left]] = left
             offer(before[left], left)
             offer(left, after[left])
-        return self._ids_of(word, pieces, after)
-
-    def _ids_of(self, word: str, pieces: Sequence[str], after: Sequence[int]) -> list[int]:
         ids, place = [], 0
-        while place < len(word):
+        while place < size:
             if piece := pieces[place]:
                 ids.append(self._ids[piece])
             else:
-                ids += [FIRST_BYTE + byte for byte in word[place].encode("utf-8")]
+                ids.append(FIRST_BYTE + symbols[place][0])
             place = after[place]
         return ids
 
+    def _symbols(self, word: str) -> list[bytes]:
+        """The characters of a word, those that are no piece as their bytes."""
+        characters = (character.encode("utf-8") for character in word)
+        return [
+            symbol
+            for character in characters
+            for symbol in (
+                [character] if character in self._ids else [RAW_BYTES[b] for b in character]
+            )
+        ]
 
-def read_tokenizer(path: Path, vocab_size: int) -> SentencePieceTokenizer:
+
+def read_tokenizer(path: Path, vocab_size: int, eos: int = BOS) -> SentencePieceTokenizer:
     """Read a tokenizer of llama2.c, as its ``tokenizer.py`` writes it.
 
     It begins with the length of the longest token (uint32); each token is a score (float32), a
     length in bytes (int32) and these bytes.
+
+    Args:
+        path: of the file.
+        vocab_size: number of its tokens, which the file does not say.
+        eos: id that ends a story, nor this.
 
     Raises:
         TinybuddyError: if it cannot be read or does not hold ``vocab_size`` tokens.
@@ -183,16 +204,19 @@ def read_tokenizer(path: Path, vocab_size: int) -> SentencePieceTokenizer:
         at += size
     if at != len(data):
         raise TinybuddyError(f"{path} goes on after the {vocab_size:,} tokens of its model.")
-    if pieces[FIRST_BYTE:FIRST_PIECE] != [b"<0x%02X>" % byte for byte in range(256)]:
+    if tuple(pieces[FIRST_BYTE:FIRST_PIECE]) not in (BYTE_NAMES, RAW_BYTES):
         raise TinybuddyError(
             f"{path} does not hold the 256 bytes, as <0x00> to <0xFF>, as its tokens 3 to 258: "
             "write it anew with the tokenizer.py of a later llama2.c."
         )
-    return SentencePieceTokenizer(pieces, scores)
+    return SentencePieceTokenizer(pieces, scores, eos)
 
 
-def _text_or_none(piece: bytes) -> str | None:
-    try:
-        return piece.decode("utf-8")
-    except UnicodeDecodeError:
-        return None  # no text merges into it, as characters are merged whole
+def write_tokenizer(path: Path, pieces: Sequence[bytes], scores: Sequence[float]) -> None:
+    """Write what `read_tokenizer` reads.
+
+    Raises:
+        TinybuddyError: if it cannot be written.
+    """
+    tokens = (struct.pack("<fi", s, len(p)) + p for p, s in zip(pieces, scores, strict=True))
+    write_bytes(path, struct.pack("<I", max(map(len, pieces))) + b"".join(tokens))
