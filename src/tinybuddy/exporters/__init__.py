@@ -34,4 +34,10 @@ FORMATS = {
     "compact": Format(
         "one small .buddy file", ("int8", "int4"), None, "tinybuddy.exporters.compact"
     ),
+    "onnx": Format(
+        "a directory for transformers.js and optimum",
+        ("float32", "int8"),
+        ("PyTorch's ONNX exporter", "onnxscript", "onnx"),
+        "tinybuddy.exporters.onnx",
+    ),
 }
