@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import Tensor, nn
 
-from tinybuddy.backends.llama import create_model, rotate
+from tinybuddy.backends.llama import Block, create_model, rotate
 from tinybuddy.config import ModelConfig
 from tinybuddy.weights import Weights
 
@@ -56,6 +56,7 @@ class CachedDecoder(nn.Module):
         x = self.model.embed_tokens(ids)
         present = []
         for block, (keys, values) in zip(self.model.layers, past, strict=True):
+            assert isinstance(block, Block)
             attention, normed = block.self_attn, block.input_layernorm(x)
             heads = (*ids.shape, -1, attention.head_dim)
             q = rotate(attention.q_proj(normed).view(heads).transpose(1, 2), cos, sin)
@@ -64,7 +65,9 @@ class CachedDecoder(nn.Module):
             k, v = torch.cat((keys, k), 2), torch.cat((values, v), 2)
             present += [k, v]
             # `scaled_dot_product_attention` would take the exporter 12 nodes a layer more.
-            q = q.unflatten(1, (k.shape[1], -1)) * attention.head_dim**-0.5  # (B, K, H/K, T, D)
+            q = (
+                q.view(*k.shape[:2], -1, *q.shape[2:]) * attention.head_dim**-0.5
+            )  # (B, K, H/K, T, D)
             scores = q @ k[:, :, None].transpose(-1, -2) + hidden
             y = (scores.softmax(-1) @ v[:, :, None]).flatten(1, 2)
             x = x + attention.o_proj(y.transpose(1, 2).flatten(2))
@@ -75,9 +78,9 @@ class CachedDecoder(nn.Module):
 def to_onnx(config: ModelConfig, weights: Weights) -> onnx.ModelProto:
     """Export a model with the names of optimum and transformers.js.
 
-    The inputs are ``input_ids``, ``attention_mask``, ``position_ids``, and ``past_key_values.N.key``
-    and ``.value`` of each layer N; the outputs ``logits``, ``present.N.key`` and ``.value``. Their
-    shapes are those of `CachedDecoder`, of which B, T and P are free.
+    The inputs are ``input_ids``, ``attention_mask``, ``position_ids``, and of each layer N
+    ``past_key_values.N.key`` and ``.value``; the outputs ``logits``, ``present.N.key`` and
+    ``.value``. Their shapes are those of `CachedDecoder`, of which B, T and P are free.
     """
     batch, start, length = 2, 3, 4  # any but 0 and 1, which the exporter takes as fixed
     cache = torch.zeros(batch, config.num_key_value_heads, start, config.head_dim)
@@ -102,6 +105,7 @@ def to_onnx(config: ModelConfig, weights: Weights) -> onnx.ModelProto:
                 [({0: rows, 2: "past_sequence_length"},) * 2] * len(layers),
             ),
             opset_version=OPSET,
+            dynamo=True,
             verbose=False,
         )
     assert program is not None
