@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from numpy.typing import NDArray
+from benchmarks.onnx_cost import Scorer, open_graph, run
 from onnx.numpy_helper import from_array, to_array
-from onnxruntime import InferenceSession
 from transformers import AutoTokenizer
 
 from tests.conftest import HANG
@@ -162,14 +161,15 @@ def test_wrong_positions_are_not_kept(exported: Export, tmp_path: Path):
 
 @pytest.mark.slow
 def test_texts_side_by_side_are_those_alone(exported: Export):
-    session = InferenceSession(exported("grouped", "float32").path / "onnx" / "model.onnx")
+    session = open_graph(exported("grouped", "float32").path / "onnx" / "model.onnx")
     long, short = np.arange(3, 20), np.arange(30, 37)
     ids = np.stack([long, np.pad(short, (len(long) - len(short), 0))])
     mask = np.stack([np.ones_like(long), np.arange(len(long)) >= len(long) - len(short)])
     positions = np.where(mask, mask.cumsum(1) - 1, 1)  # as transformers.js counts them
     logits = run(session, ids, mask.astype(np.int64), positions)
     for row, alone in zip(logits, (long, short), strict=True):
-        expected = run(session, alone[None], np.ones((1, len(alone)), np.int64))[0]
+        ones = np.ones((1, len(alone)), np.int64)
+        expected = run(session, alone[None], ones, ones.cumsum(1) - 1)[0]
         np.testing.assert_allclose(row[-len(alone) :], expected, atol=1e-4)
 
 
@@ -180,41 +180,10 @@ def test_8_bits_cost_almost_nothing(name: str, exported: Export, tinystories: Pa
     model = open_model(name)
     found = {}
     for weights, (_, file) in FILES.items():
-        session = InferenceSession(exported(name, weights).path / "onnx" / file)
-        found[weights] = score(
-            Scorer(session), model.tokenizer, model.config.max_position_embeddings, stories
-        ).bits_per_byte
+        scorer = Scorer(open_graph(exported(name, weights).path / "onnx" / file))
+        context = model.config.max_position_embeddings
+        found[weights] = score(scorer, model.tokenizer, context, stories).bits_per_byte
     assert found["int8"] - found["float32"] <= 0.002
-
-
-class Scorer:
-    """What `score` asks of a back end, by ONNX Runtime."""
-
-    def __init__(self, session: InferenceSession) -> None:
-        self.session = session
-
-    def log_likelihoods(
-        self, inputs: NDArray[np.int64], targets: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        logits = run(self.session, inputs, np.ones_like(inputs))
-        largest = logits.max(axis=-1, keepdims=True)
-        total = np.log(np.exp(logits - largest).sum(axis=-1)) + largest[..., 0]
-        return np.take_along_axis(logits, targets[..., None], axis=-1)[..., 0] - total
-
-
-def run(
-    session: InferenceSession,
-    ids: NDArray[np.int64],
-    mask: NDArray[np.int64],
-    positions: NDArray[np.int64] | None = None,
-) -> NDArray[np.float32]:
-    """Logits (B, T, V) of texts (B, T) with nothing before them."""
-    inputs = {"input_ids": ids, "attention_mask": mask}
-    inputs["position_ids"] = mask.cumsum(1) - 1 if positions is None else positions
-    for value in session.get_inputs()[3:]:
-        inputs[value.name] = np.zeros((len(ids), value.shape[1], 0, value.shape[3]), np.float32)
-    logits: NDArray[np.float32] = session.run(["logits"], inputs)[0]
-    return logits
 
 
 def test_transformers_reads_texts_alike_too(

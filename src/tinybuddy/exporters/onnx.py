@@ -66,10 +66,9 @@ def _quantize(graph: onnx.GraphProto) -> None:
     """Put 8-bit codes and their scales in the place of each matrix, and nodes that multiply them.
 
     ONNX Runtime multiplies once, when it loads the graph, and computes with float32 then: that
-    costs 0.0001 to 0.0003 bits per byte (of the released models, TinyStories' validation). Its
-    own dynamic quantization, which rounds what each layer reads too, costs 0.0016 to 0.0054, and
-    takes 1.02 to 1.11 times the bytes. So it does, with 0.0002 to 0.0008, when it meets
-    DequantizeLinear.
+    costs 0.0001 to 0.0003 bits per byte (benchmarks/onnx_cost.py: the released models, TinyStories'
+    validation split). Its own dynamic quantization, which rounds what each layer reads too, costs
+    0.0016 to 0.0054 and is larger; where it meets DequantizeLinear it also rounds so.
     """
     gathered = {node.input[0] for node in graph.node if node.op_type == "Gather"}
     for tensor in [tensor for tensor in graph.initializer if len(tensor.dims) == 2]:
@@ -86,9 +85,8 @@ def _quantize(graph: onnx.GraphProto) -> None:
             for part, kind in zip(parts, ("codes", "scales"), strict=True)
         )
         cast = make_node("Cast", [f"{name}.codes"], [f"{name}.numbers"], to=onnx.TensorProto.FLOAT)
-        multiply = make_node("Mul", [f"{name}.numbers", f"{name}.scales"], [name])
-        for position, node in enumerate((cast, multiply)):
-            graph.node.insert(position, node)
+        graph.node.insert(0, cast)
+        graph.node.insert(1, make_node("Mul", [f"{name}.numbers", f"{name}.scales"], [name]))
 
 
 def check(model: LoadedModel, out: Path, weights: str) -> str:
