@@ -6,6 +6,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Regex, normalizers
 
 from tinybuddy.corpus.tales import generate_tale
 from tinybuddy.errors import TinybuddyError, UsageError
@@ -16,7 +17,7 @@ from tinybuddy.tokenizer import (
     parse_tokenizer,
     unknown_characters,
 )
-from tinybuddy.tokenizer.layout import BOS, EOS
+from tinybuddy.tokenizer.layout import BOS, EOS, unseen
 from tinybuddy.tokenizer.packed import KINDS, pack_tokenizer, unpack_tokenizer
 from tinybuddy.tokenizer.training import train_tokenizer
 from tinybuddy.tokenizer.unigram import train_unigram
@@ -124,6 +125,14 @@ def test_all_kinds_are_saved_and_read(tokenizer: Tokenizer):
         assert not {BOS, EOS} & {*again.encode(text)}
     encoding = again.backend.encode(STORIES[1])
     assert encoding.ids == [BOS, *tokenizer.encode(STORIES[1])]
+
+
+@given(st.sets(st.sampled_from("[]^-\\&~:.*+?(){}|/#$ \t\n\0aZ0é日😀\u2028"), min_size=1), texts)
+def test_what_is_unseen_is_dropped(seen: set[str], text: str):
+    drop = normalizers.Replace(Regex(unseen(seen)), "")
+    assert drop.normalize_str(text) == "".join(c for c in text if c in seen)
+    for character in seen:
+        assert drop.normalize_str(character * 2) == character * 2
 
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])

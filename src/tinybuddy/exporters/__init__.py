@@ -34,6 +34,12 @@ FORMATS = {
     "compact": Format(
         "one small .buddy file", ("int8", "int4"), None, "tinybuddy.exporters.compact"
     ),
+    "onnx": Format(
+        "a directory for transformers.js and optimum",
+        ("float32", "int8"),
+        ("PyTorch's ONNX exporter", "onnxscript", "onnx"),
+        "tinybuddy.exporters.onnx",
+    ),
     "gguf": Format(
         "a .gguf file for llama.cpp, or a directory with a Modelfile too, for ollama",
         ("float32", "float16", "q8_0", "q4_0"),

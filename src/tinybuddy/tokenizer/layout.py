@@ -23,8 +23,12 @@ NEVER = -1e6
 
 
 def unseen(characters: Iterable[str]) -> str:
-    """Regular expression of the characters that are none of these, which encoding drops."""
-    return "[^" + "".join(f"\\x{{{ord(c):x}}}" for c in sorted(characters)) + "]"
+    r"""Regular expression of the characters that are none of these, which encoding drops.
+
+    Each stands for itself: ``\x{41}`` is no JavaScript, nor ``\u{41}`` what this library reads.
+    """
+    escaped = (f"\\{c}" if c in "\\[]^-" else c for c in sorted(characters))
+    return f"[^{''.join(escaped)}]"
 
 
 def byte_alphabet() -> list[str]:
