@@ -34,4 +34,10 @@ FORMATS = {
     "compact": Format(
         "one small .buddy file", ("int8", "int4"), None, "tinybuddy.exporters.compact"
     ),
+    "c": Format(
+        "a C99 library, also for Arduino and PlatformIO",
+        ("int8", "float32", "int4"),
+        None,
+        "tinybuddy.exporters.c",
+    ),
 }
