@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := src tests benchmarks docs hatch_build.py
-C_SOURCES := $(wildcard src/tinybuddy/backends/engine/*.[ch] tests/backends/engine/*.c benchmarks/*.c)
+C_SOURCES := $(wildcard src/tinybuddy/backends/engine/*.[ch] src/tinybuddy/exporters/c/*/*.[ch] \
+	tests/backends/engine/*.c tests/exporters/*.c tests/exporters/*/*.c benchmarks/*.c)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # pip compiles the engine, with zig where no compiler is, or fails; here it is seen to load.
 CHECK_ENGINE := $(BIN)/python -c "import sys, tinybuddy.backends.engine.library as engine; \

@@ -50,7 +50,10 @@ def header() -> str:
         line += f" {byte},"
     return "\n".join(
         [
-            "/* Which characters are letters, numbers and spaces; encode_bpe.c says how to read it. */",
+            "/* Which characters are letters, numbers and spaces: encode_bpe.c reads it. */",
+            "/* clang-format off */",
+            "#include <stdint.h>",
+            "",
             "static const uint8_t unicode_runs[] = {",
             *lines,
             line,

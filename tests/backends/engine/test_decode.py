@@ -36,7 +36,10 @@ from tinybuddy.weights import weight_shapes
 
 ENGINE = Path(face.__file__).parent
 # The decoder alone: what can be put into one file of C.
-DECODER = "config rope sample decode_model decode_pack decode generate dispatch".split()
+DECODER = (
+    *("config", "rope", "sample", "decode_model", "decode_pack", "decode", "generate"),
+    "dispatch",
+)
 SOURCES = [ENGINE / f"{name}.c" for name in DECODER]
 GOLDEN, SEEDED = (
     json.loads((Path(__file__).parents[2] / "golden" / name).read_text("utf-8"))

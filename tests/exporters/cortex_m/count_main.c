@@ -1,6 +1,6 @@
 /* Instructions of buddy_next: with qemu's -icount shift=0 an instruction takes a nanosecond of
    virtual time, and SysTick counts the 25 MHz of the board, 40 of them. Prints those of reading a
-   token of the text, and of drawing one. */
+   token of the text and of drawing one, and the RAM. */
 
 #include <stdio.h>
 
@@ -30,8 +30,8 @@ int main(void) {
     if (buddy_init(&b) != 0) return 1;
     const int32_t read = 1 + buddy_begin(&b, "Once upon a time", 16, 1);
     const uint32_t first = ticks(1), rest = ticks(TOKENS) / TOKENS;
-    printf("%lu %lu\n",
+    printf("%lu %lu %lu\n",
            (unsigned long)((first - rest) / (uint32_t)(read - 1) * INSTRUCTIONS_A_TICK),
-           (unsigned long)(rest * INSTRUCTIONS_A_TICK));
+           (unsigned long)(rest * INSTRUCTIONS_A_TICK), (unsigned long)BUDDY_RAM_BYTES);
     return 0;
 }

@@ -60,8 +60,8 @@ def write(model: LoadedModel, out: Path, weights: str) -> None:
             f"A C table holds at most {MAX_PARAMETERS:,} parameters, and this model has "
             f"{files.config.parameters:,}."
         )
-    words = vocabulary(files.tokenizer)
-    header = model_header(files, bits, words)
+    vocab = vocabulary(files.tokenizer)
+    header = model_header(files, bits, vocab)
     own, engine = (
         resources.files("tinybuddy.exporters.c"),
         resources.files("tinybuddy.backends.engine"),
@@ -73,7 +73,7 @@ def write(model: LoadedModel, out: Path, weights: str) -> None:
     texts["src/engine/target.h"] = (own / "src/target.h").read_text("utf-8")
     texts["src/encode.c"] = (own / f"src/encode_{encoder}.c").read_text("utf-8")
     texts["src/model.h"] = header.text
-    texts["src/tables.c"] = tables(files, bits, words)
+    texts["src/tables.c"] = tables(files, bits, vocab)
     texts["test/cases.h"] = _cases(files, bits)
     facts = header.facts | {"version": __version__, "weights": weights}
     for name in FILLED:
@@ -166,9 +166,9 @@ def _cases(files: ModelFiles, bits: int) -> str:
         )
     most = [max(map(len, part)) for part in ([c.ids for c in cases], [c.new for c in cases])]
     return (
-        "/* What the model generates, by tinybuddy's own engine: text, its length in bytes, whether\n"
-        "   the best token is always taken (else they are drawn with seed 1), numbers of ids, and\n"
-        "   the ids of the text and of what follows. */\n"
+        "/* What the model generates, by tinybuddy's own engine: text, its length in bytes,\n"
+        "   whether the best token is always taken (else they are drawn with seed 1), numbers of\n"
+        "   ids, and the ids of the text and of what follows. */\n"
         "static const struct golden_case {\n"
         "    const char *text;\n    int32_t length, greedy, reads, follows;\n"
         f"    uint16_t ids[{most[0]}], next[{most[1]}];\n}} cases[] = {{\n{''.join(rows)}}};\n"

@@ -30,12 +30,12 @@ class Header(NamedTuple):
     facts: dict[str, str]
 
 
-def model_header(files: ModelFiles, bits: int, words: Vocabulary) -> Header:
+def model_header(files: ModelFiles, bits: int, vocab: Vocabulary) -> Header:
     """Name the sizes of everything."""
     config, sample = files.config, files.sample
     weight_bytes = len(packed(config, files.weights, bits))
     cache, scratch = cache_bytes(config), scratch_bytes(config)
-    piece_bytes, longest = sum(map(len, words.pieces)), max(map(len, words.pieces))
+    piece_bytes, longest = sum(map(len, vocab.pieces)), max(map(len, vocab.pieces))
     shape = [
         *(config.vocab_size, config.hidden_size, config.intermediate_size),
         *(config.num_hidden_layers, config.num_attention_heads, config.num_key_value_heads),
@@ -58,12 +58,12 @@ def model_header(files: ModelFiles, bits: int, words: Vocabulary) -> Header:
         "BUDDY_MODEL_BYTES": (MODEL_BYTES, "RAM for pointers to the weights"),
         "BUDDY_CACHE_BYTES": (cache, "RAM for keys and values of the context"),
         "BUDDY_SCRATCH_BYTES": (scratch, "RAM for activations, logits and sampling"),
-        "BUDDY_UNIGRAM": (int(bool(words.costs)), "whether the tokenizer is a Unigram model"),
-        "BUDDY_BYTES": (int(words.bytewise), "whether its words begin as single bytes"),
-        "BUDDY_TOKENS": (len(words.pieces), "tokens that it knows"),
-        "BUDDY_SORTED": (len(words.by_text), "those in the order of their bytes"),
-        "BUDDY_MERGES": (len(words.merges), "pairs that become a token"),
-        "BUDDY_LONGEST_TOKEN": (words.longest, "characters"),
+        "BUDDY_UNIGRAM": (int(bool(vocab.costs)), "whether the tokenizer is a Unigram model"),
+        "BUDDY_BYTES": (int(vocab.bytewise), "whether its words begin as single bytes"),
+        "BUDDY_TOKENS": (len(vocab.pieces), "tokens that it knows"),
+        "BUDDY_SORTED": (len(vocab.by_text), "those in the order of their bytes"),
+        "BUDDY_MERGES": (len(vocab.merges), "pairs that become a token"),
+        "BUDDY_LONGEST_TOKEN": (vocab.longest, "characters"),
         "BUDDY_LONGEST_PIECE": (longest, "bytes"),
         "BUDDY_PIECE_BYTES": (piece_bytes, "of all tokens"),
         # Each byte may be no character, which U+FFFD stands for, and so may 3 that were held.
@@ -71,7 +71,7 @@ def model_header(files: ModelFiles, bits: int, words: Vocabulary) -> Header:
     }
     defines = "\n".join(f"#define {k:<19} {v} /* {what} */" for k, (v, what) in lines.items())
     end = "uint16_t" if piece_bytes < 2**16 else "uint32_t"
-    text = f"""/* The shape and the sizes of a model of {config.parameters:,} parameters; tinybuddy wrote them. */
+    text = f"""/* The shape and sizes of a model of {config.parameters:,} parameters, written by tinybuddy. */
 
 #ifndef BUDDY_MODEL_H
 #define BUDDY_MODEL_H
@@ -96,22 +96,22 @@ typedef {end} buddy_end; /* a place among the bytes of all tokens */
     return Header(text, facts)
 
 
-def tables(files: ModelFiles, bits: int, words: Vocabulary) -> str:
+def tables(files: ModelFiles, bits: int, vocab: Vocabulary) -> str:
     """Write ``tables.c``."""
     numbers = np.frombuffer(packed(files.config, files.weights, bits), "<u4")
     parts = [
         '#include "tables.h"\n',
         _array("uint32_t buddy_weights", "BUDDY_WEIGHT_BYTES / 4", map("0x{:08x}".format, numbers)),
-        _array("uint8_t buddy_pieces", "BUDDY_PIECE_BYTES", b"".join(words.pieces)),
+        _array("uint8_t buddy_pieces", "BUDDY_PIECE_BYTES", b"".join(vocab.pieces)),
         _array(
-            "buddy_end buddy_piece_ends", "BUDDY_TOKENS", np.cumsum([len(p) for p in words.pieces])
+            "buddy_end buddy_piece_ends", "BUDDY_TOKENS", np.cumsum([len(p) for p in vocab.pieces])
         ),
-        _array("uint16_t buddy_by_text", "BUDDY_SORTED", words.by_text),
+        _array("uint16_t buddy_by_text", "BUDDY_SORTED", vocab.by_text),
     ]
-    if words.costs:
-        parts.append(_array("uint16_t buddy_costs", "BUDDY_TOKENS", words.costs))
+    if vocab.costs:
+        parts.append(_array("uint16_t buddy_costs", "BUDDY_TOKENS", vocab.costs))
     else:
-        rows = (_braces(merge) for merge in words.merges)
+        rows = (_braces(merge) for merge in vocab.merges)
         parts.append(_array("buddy_merge buddy_merges", "BUDDY_MERGES", rows))
     return "\n".join(parts)
 
@@ -195,9 +195,8 @@ def _grouped(matrix: NDArray[np.generic]) -> NDArray[np.generic]:
 def _rope(config: ModelConfig) -> NDArray[np.float32]:
     """Cosines and sines (context, head size), rounded at each step as the engine does."""
     size = config.head_dim
-    powers = np.float64(np.float32(config.rope_theta)) ** (
-        np.arange(0, size, 2, np.float32) / np.float32(size)
-    ).astype(np.float64)
+    exponents = np.arange(0, size, 2, dtype=np.float32) / np.float32(size)
+    powers = float(np.float32(config.rope_theta)) ** exponents.astype(np.float64)
     frequencies = np.float32(1) / powers.astype(np.float32)
     positions = np.arange(config.max_position_embeddings, dtype=np.float32)
     angles = (positions[:, None] * frequencies).astype(np.float64)

@@ -80,8 +80,8 @@ const char *buddy_decode(buddy *b, int32_t id, size_t *length);
 /* The tokenizer alone. */
 
 /* Splits a text into tokens, without the one that begins a story. ids, `room` of them, also serves
-   as working memory: it needs room for as many as the text has bytes. Returns how many there are,
-   or BUDDY_TOO_LONG. */
+   as working memory: room for as many as the text has bytes suffices, or for three times as many
+   where these are no UTF-8. Returns how many there are, or BUDDY_TOO_LONG. */
 int32_t buddy_encode(const char *text, size_t length, uint16_t *ids, size_t room);
 
 /* The bytes of a token, which need not be whole characters; none for special and unknown ids. */
