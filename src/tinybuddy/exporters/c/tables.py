@@ -58,20 +58,22 @@ def model_header(files: ModelFiles, bits: int, vocab: Vocabulary) -> Header:
         "BUDDY_MODEL_BYTES": (MODEL_BYTES, "RAM for pointers to the weights"),
         "BUDDY_CACHE_BYTES": (cache, "RAM for keys and values of the context"),
         "BUDDY_SCRATCH_BYTES": (scratch, "RAM for activations, logits and sampling"),
-        "BUDDY_UNIGRAM": (int(bool(vocab.costs)), "whether the tokenizer is a Unigram model"),
-        "BUDDY_BYTES": (int(vocab.bytewise), "whether its words begin as single bytes"),
         "BUDDY_TOKENS": (len(vocab.pieces), "tokens that it knows"),
-        "BUDDY_SORTED": (len(vocab.by_text), "those in the order of their bytes"),
-        "BUDDY_MERGES": (len(vocab.merges), "pairs that become a token"),
-        "BUDDY_LONGEST_TOKEN": (vocab.longest, "characters"),
-        "BUDDY_LONGEST_PIECE": (longest, "bytes"),
-        "BUDDY_PIECE_BYTES": (piece_bytes, "of all tokens"),
+        "BUDDY_PIECE_BYTES": (piece_bytes, "of all of them"),
+        "BUDDY_LONGEST_PIECE": (longest, "bytes of the longest"),
+        "BUDDY_SORTED": (len(vocab.by_text), "those listed in the order of their bytes"),
         # Each byte may be no character, which U+FFFD stands for, and so may 3 that were held.
         "BUDDY_TEXT_BYTES": (3 * (longest + 1) + 1, "what buddy_decode returns"),
     }
+    lines["BUDDY_UNIGRAM"] = (int(bool(vocab.costs)), "whether they are of a Unigram model")
+    if vocab.costs:
+        lines["BUDDY_LONGEST_TOKEN"] = (vocab.longest, "characters of the longest")
+    else:
+        lines["BUDDY_BYTES"] = (int(vocab.bytewise), "whether words begin as single bytes")
+        lines["BUDDY_MERGES"] = (len(vocab.merges), "pairs that become a token")
     defines = "\n".join(f"#define {k:<19} {v} /* {what} */" for k, (v, what) in lines.items())
     end = "uint16_t" if piece_bytes < 2**16 else "uint32_t"
-    text = f"""/* The shape and sizes of a model of {config.parameters:,} parameters, written by tinybuddy. */
+    text = f"""/* The shape and sizes of a model of {config.parameters:,} parameters. */
 
 #ifndef BUDDY_MODEL_H
 #define BUDDY_MODEL_H

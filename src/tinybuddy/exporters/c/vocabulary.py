@@ -22,7 +22,7 @@ class Vocabulary(NamedTuple):
         costs: of Unigram, minus log-probabilities in hundredths, by id; else none.
         merges: of BPE, left and right id, rank and the id they become, in this order; else none.
         bytewise: whether words begin as single bytes.
-        longest: characters of the longest token.
+        longest: of Unigram, characters of the longest token.
     """
 
     pieces: list[bytes]
@@ -55,7 +55,7 @@ def vocabulary(tokenizer: Tokenizer) -> Vocabulary:
         (ids[left], ids[right], rank, ids[left + right])
         for rank, (left, right) in enumerate(model["merges"])
     )
-    return Vocabulary(pieces, singles, [], merges or [(0, 0, 0, 0)], bytewise, 1)
+    return Vocabulary(pieces, singles, [], merges or [(0, 0, 0, 0)], bytewise, 0)
 
 
 def _costs(scores: list[tuple[str, float]]) -> list[int]:
