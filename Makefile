@@ -4,7 +4,8 @@ VENV := .venv
 NODE := tests/exporters/node
 BIN := $(VENV)/bin
 SOURCES := src tests benchmarks docs hatch_build.py
-C_SOURCES := $(wildcard src/tinybuddy/backends/engine/*.[ch] tests/backends/engine/*.c benchmarks/*.c)
+C_SOURCES := $(wildcard src/tinybuddy/backends/engine/*.[ch] src/tinybuddy/exporters/c/*/*.[ch] \
+	tests/backends/engine/*.c tests/exporters/*.c tests/exporters/*/*.c benchmarks/*.c)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # pip compiles the engine, with zig where no compiler is, or fails; here it is seen to load.
 CHECK_ENGINE := $(BIN)/python -c "import sys, tinybuddy.backends.engine.library as engine; \
@@ -68,7 +69,8 @@ clean:  ## remove what was installed and trained here
 
 # What needs transformers.js is skipped where Node.js is not.
 $(NODE)/node_modules: $(NODE)/package-lock.json
-	@if command -v npm >/dev/null; then npm ci --silent --prefix $(NODE) && touch $@; fi
+	@! command -v npm >/dev/null || { npm ci --silent --prefix $(NODE) && touch $@; } || \
+		echo "transformers.js could not be installed: what needs it is skipped."
 
 $(VENV)/story: pyproject.toml constraints.txt
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)

@@ -11,7 +11,7 @@
 
 enum { RUNS = 31, WEIGHTS = 83856, GROUP_SIZE = 18 }; /* texts together: as in generate.c */
 
-static const tb_config config = {1024, 48, 192, 1, 4, 2, 128, 0, 10000.0f, 1e-5f};
+static const tb_config config = {1024, 48, 192, 1, 4, 2, 128, 32, 10000.0f, 1e-5f};
 
 static double now(void) {
     struct timespec t;

@@ -25,9 +25,9 @@ def int8_cost(model: Path, stories: list[str]) -> str:
     context = files.config.max_position_embeddings
     exact, coarse = (
         score(
-            Decoder(files.config, files.weights, int8=int8), files.tokenizer, context, stories
+            Decoder(files.config, files.weights, bits=bits), files.tokenizer, context, stories
         ).bits_per_byte
-        for int8 in (False, True)
+        for bits in (32, 8)
     )
     return f"{exact:.4f} bits per byte with float32 weights, {coarse:.4f} with int8 ones, " + (
         f"{coarse - exact:+.4f}; must be at most {BAR}: {'yes' if coarse - exact <= BAR else 'no'}"

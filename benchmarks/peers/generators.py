@@ -63,7 +63,7 @@ class Engine(Generator):
         import tinybuddy
         from tinybuddy.backends.engine.decoder import Decoder
 
-        self.decoder = Decoder(model.config, model.weights, int8=int8)
+        self.decoder = Decoder(model.config, model.weights, bits=8 if int8 else 32)
         self.texts, self.exact = texts, not int8
         self.length = model.config.max_position_embeddings - 1
         self.bos = model.tokenizer.bos

@@ -53,4 +53,10 @@ FORMATS = {
         "tinybuddy.exporters.llama2c",
     ),
     "js": Format("one ES module, with its types", ("int8", "int4"), None, "tinybuddy.exporters.js"),
+    "c": Format(
+        "a C99 library, also for Arduino and PlatformIO",
+        ("int8", "float32", "int4"),
+        None,
+        "tinybuddy.exporters.c",
+    ),
 }

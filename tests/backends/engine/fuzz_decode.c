@@ -80,7 +80,7 @@ static tb_config some_shape(void) {
     c.num_hidden_layers = size_of(1 + below(2));
     c.vocab_size = size_of(1 + below(one_in(20) ? 400 : 30));
     c.max_position_embeddings = size_of(1 + below(one_in(10) ? 40 : 6));
-    c.int8 = size_of(below(2));
+    c.bits = size_of(4 << below(4));
     c.rope_theta = (float)setting(10000.0);
     c.rms_norm_eps = (float)setting(1e-5);
     return c;

@@ -36,7 +36,10 @@ from tinybuddy.weights import weight_shapes
 
 ENGINE = Path(face.__file__).parent
 # The decoder alone: what can be put into one file of C.
-DECODER = ("config", "rope", "sample", "decode_model", "decode", "generate")
+DECODER = (
+    *("config", "rope", "sample", "decode_model", "decode_pack", "decode", "generate"),
+    "dispatch",
+)
 SOURCES = [ENGINE / f"{name}.c" for name in DECODER]
 GOLDEN, SEEDED = (
     json.loads((Path(__file__).parents[2] / "golden" / name).read_text("utf-8"))
@@ -188,10 +191,10 @@ def test_log_likelihoods_are_those_of_the_reference(library: ctypes.CDLL):
 
 
 @pytest.mark.parametrize("config", SHAPES, ids=str)
-@pytest.mark.parametrize("int8", [False, True])
-def test_a_text_does_not_feel_its_neighbours(config: ModelConfig, int8: bool, library: ctypes.CDLL):
+@pytest.mark.parametrize("bits", [32, 8, 4])
+def test_a_text_does_not_feel_its_neighbours(config: ModelConfig, bits: int, library: ctypes.CDLL):
     """Any number side by side, joining and leaving at any token: the same bits."""
-    decoder = Decoder(config, random_weights(config), int8=int8, library=library)
+    decoder = Decoder(config, random_weights(config), bits=bits, library=library)
     random = np.random.default_rng(2)
     context = config.max_position_embeddings
     texts = [
@@ -218,7 +221,7 @@ def test_a_text_does_not_feel_its_neighbours(config: ModelConfig, int8: bool, li
 def test_eight_bits_give_nearly_the_same_logits(library: ctypes.CDLL):
     files = read_model(find_directory("tinybuddy-80k-card"))
     exact = Decoder(files.config, files.weights, library=library)
-    coarse = Decoder(files.config, files.weights, int8=True, library=library)
+    coarse = Decoder(files.config, files.weights, bits=8, library=library)
     ids = np.array([[1, *GOLDEN["cases"][0]["ids"]]])
     a, b = (
         exact.log_likelihoods(ids[:, :-1], ids[:, 1:]),
@@ -227,6 +230,28 @@ def test_eight_bits_give_nearly_the_same_logits(library: ctypes.CDLL):
     assert np.abs(a - b).max() < 0.15
     logits = exact.stream().feed(ids), coarse.stream().feed(ids)
     assert np.abs(logits[0] - logits[1]).max() < 0.2
+
+
+@pytest.mark.parametrize("config", SHAPES, ids=str)
+@pytest.mark.parametrize("bits", [8, 4])
+def test_whole_numbers_are_computed_with_as_what_they_stand_for(
+    config: ModelConfig, bits: int, library: ctypes.CDLL, scalar_library: ctypes.CDLL
+):
+    """Weights that have such numbers already, each row's largest being 127 or 7."""
+    levels = {8: 127, 4: 7}[bits]
+    random = np.random.default_rng(3)
+    weights = random_weights(config)
+    for name, weight in weights.items():
+        if weight.ndim == 2:
+            codes = random.integers(-levels, levels + 1, weight.shape)
+            codes[:, 0] = levels
+            scales = 2.0 ** random.integers(-7, -4, (len(codes), 1)) / levels
+            weights[name] = (codes * scales).astype(np.float32)
+    ids = random.integers(0, config.vocab_size, (1, config.max_position_embeddings))
+    exact = Decoder(config, weights, library=library).stream().feed(ids)
+    for one in (library, scalar_library):
+        found = Decoder(config, weights, bits=bits, library=one).stream().feed(ids)
+        np.testing.assert_allclose(found, exact, atol=1e-4)
 
 
 @pytest.fixture(scope="session")
@@ -404,7 +429,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(library: ctypes.CDLL):
 
 
 def test_impossible_shapes_have_no_size(library: ctypes.CDLL):
-    good = {name: getattr(CARD, name) for name in CARD.__dataclass_fields__}
+    good = {name: getattr(CARD, name) for name in CARD.__dataclass_fields__} | {"bits": 32}
     assert library.tb_packed_bytes(ctypes.byref(Config(**good)))
     for name in good:
         for value in (0, -1, -(2**31), 2**31 - 1) if name[0] != "r" else (0.0, -1.0, 1e30, np.nan):
@@ -418,8 +443,8 @@ def test_weights_that_are_no_numbers_end_in_a_sentence(library: ctypes.CDLL):
     for bad in (np.nan, np.inf):
         weights = random_weights(config)
         weights["model.layers.0.mlp.up_proj.weight"][3] = bad
-        for int8 in (False, True):
-            decoder = Decoder(config, weights, int8=int8, library=library)
+        for bits in (32, 8, 4):
+            decoder = Decoder(config, weights, bits=bits, library=library)
             decoder.stream().feed(np.array([[1, 2]]))
         decoder = Decoder(config, weights, library=library)
         refused(lambda decoder=decoder: list(ids_of(decoder, [1], 9, SampleConfig(), 0)))

@@ -13,7 +13,7 @@
 
 enum { BATCH = 8, LENGTH = 32, WRITERS = 3, COUNT = 200 };
 
-static const tb_config config = {300, 32, 64, 2, 4, 2, LENGTH, 0, 10000.0f, 1e-5f};
+static const tb_config config = {300, 32, 64, 2, 4, 2, LENGTH, 32, 10000.0f, 1e-5f};
 static tb_flag stop;
 static tb_model *model;
 

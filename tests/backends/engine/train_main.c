@@ -19,7 +19,7 @@ int main(int count, char **words) {
     int32_t n[8];
     if (count != 9) return 2;
     for (int i = 0; i < 8; i++) n[i] = atoi(words[i + 1]);
-    tb_config config = {n[0], n[1], n[2], n[3], n[4], n[5], n[6], 0, 10000.0f, 1e-5f};
+    tb_config config = {n[0], n[1], n[2], n[3], n[4], n[5], n[6], 32, 10000.0f, 1e-5f};
     tb_optimizer_settings settings = {1e-3, 0.9, 0.999, 1e-8, 0.1, 1.0, 0.02, 0.95};
     int64_t batch = n[7], length = n[6];
     tb_flag stop = 0;

@@ -17,7 +17,7 @@ static const tb_abi_entry entries[] = {
     FIELD(tb_config, num_attention_heads),
     FIELD(tb_config, num_key_value_heads),
     FIELD(tb_config, max_position_embeddings),
-    FIELD(tb_config, int8),
+    FIELD(tb_config, bits),
     FIELD(tb_config, rope_theta),
     FIELD(tb_config, rms_norm_eps),
     SIZE(tb_sampling),

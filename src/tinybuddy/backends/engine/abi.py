@@ -82,16 +82,16 @@ class Config(ctypes.Structure):
         ("num_attention_heads", c_int32),
         ("num_key_value_heads", c_int32),
         ("max_position_embeddings", c_int32),
-        ("int8", c_int32),
+        ("bits", c_int32),
         ("rope_theta", c_float),
         ("rms_norm_eps", c_float),
     )
 
     @classmethod
-    def of(cls, config: ModelConfig, int8: bool = False) -> Config:
+    def of(cls, config: ModelConfig, bits: int = 32) -> Config:
         """Return the struct of a shape."""
         return cls(
-            int8=int8, **{name: getattr(config, name) for name in config.__dataclass_fields__}
+            bits=bits, **{name: getattr(config, name) for name in config.__dataclass_fields__}
         )
 
 

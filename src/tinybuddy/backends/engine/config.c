@@ -13,7 +13,7 @@ int tb_config_is_valid(const tb_config *c) {
            in_range(c->num_key_value_heads, 1, c->num_attention_heads) &&
            in_range(c->max_position_embeddings, 1, TB_MAX_CONTEXT) &&
            c->hidden_size % c->num_attention_heads == 0 && tb_head_dim(c) % 2 == 0 &&
-           c->num_attention_heads % c->num_key_value_heads == 0 && in_range(c->int8, 0, 1) &&
-           c->rope_theta >= 1.0f && c->rope_theta <= 1e9f && c->rms_norm_eps > 0.0f &&
-           c->rms_norm_eps <= 0.1f;
+           c->num_attention_heads % c->num_key_value_heads == 0 &&
+           (c->bits == 32 || c->bits == 8 || c->bits == 4) && c->rope_theta >= 1.0f &&
+           c->rope_theta <= 1e9f && c->rms_norm_eps > 0.0f && c->rms_norm_eps <= 0.1f;
 }

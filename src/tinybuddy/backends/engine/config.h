@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "target.h"
+
 enum { /* status codes */
        TB_OK = 0,
        TB_BAD_CONFIG = -1,   /* a shape that is not a Llama's, or too large for this machine */
@@ -28,13 +30,11 @@ enum { /* limits of a shape, those of Python's ModelConfig; they keep every size
        TB_MAX_CONTEXT = 32768
 };
 
-enum { TB_ALIGN = 16 }; /* floats in the widest vector, 64 bytes: sizes are rounded up to it */
-
 /* The shape, under the names of config.json. */
 typedef struct tb_config {
     int32_t vocab_size, hidden_size, intermediate_size, num_hidden_layers;
     int32_t num_attention_heads, num_key_value_heads, max_position_embeddings;
-    int32_t int8; /* decode with weights of 8 bits and a scale a row, instead of float32 */
+    int32_t bits; /* of a weight in decoding: 32, or 8 or 4 with a scale a row */
     float rope_theta, rms_norm_eps;
 } tb_config;
 
@@ -55,7 +55,7 @@ static inline uint64_t tb_addressable(uint64_t bytes) {
 }
 
 /* Set from another thread or a signal handler to end a call soon; 32 bits wide. */
-#ifdef __STDC_NO_ATOMICS__
+#if __STDC_VERSION__ < 201112L || defined(__STDC_NO_ATOMICS__)
 typedef volatile int32_t tb_flag;
 static inline int tb_is_set(const tb_flag *flag) {
     return *flag != 0;

@@ -160,13 +160,13 @@ int32_t tb_decode_rows(const tb_model *m, tb_scratch *s, int32_t rows) {
     const tb_config *c = &m->config;
     const size_t hidden = (size_t)tb_padded((uint64_t)c->hidden_size);
     const uint8_t *at = m->packed;
-    const tb_matrix embedding = tb_take_matrix(tb_shape_embedding(c), c->int8, &at);
+    const tb_matrix embedding = tb_take_matrix(tb_shape_embedding(c), c->bits, &at);
     for (int32_t r = 0; r < rows; r++) tb_unpack_row(embedding, s->tokens[r], s->x + r * hidden);
 
     for (int32_t layer = 0; layer < c->num_hidden_layers; layer++) {
         const float *norm = tb_take_norm(c, &at);
-        const tb_matrix qkv = tb_take_matrix(tb_shape_qkv(c), c->int8, &at);
-        const tb_matrix o = tb_take_matrix(tb_shape_o(c), c->int8, &at);
+        const tb_matrix qkv = tb_take_matrix(tb_shape_qkv(c), c->bits, &at);
+        const tb_matrix o = tb_take_matrix(tb_shape_o(c), c->bits, &at);
         for (int32_t r = 0; r < rows; r++)
             rms_norm(s->x + r * hidden, norm, s->normed + r * hidden, c->hidden_size,
                      c->rms_norm_eps);
@@ -188,8 +188,8 @@ int32_t tb_decode_rows(const tb_model *m, tb_scratch *s, int32_t rows) {
         tb_product(o, rows, s->mixed, hidden, s->x, hidden, 1);
 
         norm = tb_take_norm(c, &at);
-        const tb_matrix gate_up = tb_take_matrix(tb_shape_gate_up(c), c->int8, &at);
-        const tb_matrix down = tb_take_matrix(tb_shape_down(c), c->int8, &at);
+        const tb_matrix gate_up = tb_take_matrix(tb_shape_gate_up(c), c->bits, &at);
+        const tb_matrix down = tb_take_matrix(tb_shape_down(c), c->bits, &at);
         const size_t inner = (size_t)gate_up.out / 2;
         for (int32_t r = 0; r < rows; r++)
             rms_norm(s->x + r * hidden, norm, s->normed + r * hidden, c->hidden_size,

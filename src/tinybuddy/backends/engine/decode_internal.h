@@ -48,7 +48,7 @@ struct tb_model {
     int32_t head_dim, kv_dim;
     int32_t context_padded; /* positions in a row of keys: pairs of whole vectors */
     int32_t value_width;    /* D+ */
-    float *rope;            /* (context, D), see rope.h */
+    const float *rope;      /* (context, D), see rope.h; the last of what is packed */
 };
 
 /* Keys (L, K, D, context+), then values (L, K, context, value_width), follow it. */

@@ -1,55 +1,28 @@
-/* Packing weights, and the memory of models, streams and scratches. */
+/* The memory of models, streams and scratches. */
 
 #include "decode_internal.h"
-#include "dispatch.h"
 #include "rope.h"
 
 #include <string.h>
 
 static uint64_t layer_bytes(const tb_config *c) {
-    return 2 * tb_norm_bytes(c) + tb_matrix_bytes(tb_shape_qkv(c), c->int8) +
-           tb_matrix_bytes(tb_shape_o(c), c->int8) + tb_matrix_bytes(tb_shape_gate_up(c), c->int8) +
-           tb_matrix_bytes(tb_shape_down(c), c->int8);
+    return 2 * tb_norm_bytes(c) + tb_matrix_bytes(tb_shape_qkv(c), c->bits) +
+           tb_matrix_bytes(tb_shape_o(c), c->bits) + tb_matrix_bytes(tb_shape_gate_up(c), c->bits) +
+           tb_matrix_bytes(tb_shape_down(c), c->bits);
 }
 
 uint64_t tb_packed_bytes(const tb_config *c) {
     if (!tb_config_is_valid(c)) return 0;
-    return tb_addressable(tb_matrix_bytes(tb_shape_embedding(c), c->int8) +
-                          (uint64_t)c->num_hidden_layers * layer_bytes(c) + tb_norm_bytes(c));
-}
-
-/* ---- packing ---- */
-
-int tb_pack(const tb_config *c, const float *const *weights, void *packed) {
-    uint64_t bytes = tb_packed_bytes(c);
-    if (!bytes) return TB_BAD_CONFIG;
-    memset(packed, 0, (size_t)bytes);
-    const uint8_t *at = packed;
-    const size_t norm = (size_t)c->hidden_size * sizeof(float);
-    const int32_t hidden = c->hidden_size, inner = c->intermediate_size, kv = tb_kv_dim(c);
-    tb_pack_rows(tb_take_matrix(tb_shape_embedding(c), c->int8, &at), 0, *weights++, c->vocab_size);
-    for (int32_t layer = 0; layer < c->num_hidden_layers; layer++) {
-        memcpy((float *)tb_take_norm(c, &at), *weights++, norm);
-        tb_matrix qkv = tb_take_matrix(tb_shape_qkv(c), c->int8, &at);
-        tb_pack_rows(qkv, 0, *weights++, hidden);
-        tb_pack_rows(qkv, hidden, *weights++, kv);
-        tb_pack_rows(qkv, hidden + kv, *weights++, kv);
-        tb_pack_rows(tb_take_matrix(tb_shape_o(c), c->int8, &at), 0, *weights++, hidden);
-        memcpy((float *)tb_take_norm(c, &at), *weights++, norm);
-        tb_matrix gate_up = tb_take_matrix(tb_shape_gate_up(c), c->int8, &at);
-        tb_pack_rows(gate_up, 0, *weights++, inner);
-        tb_pack_rows(gate_up, gate_up.out / 2, *weights++, inner);
-        tb_pack_rows(tb_take_matrix(tb_shape_down(c), c->int8, &at), 0, *weights++, hidden);
-    }
-    memcpy((float *)tb_take_norm(c, &at), *weights++, norm);
-    return TB_OK;
+    return tb_addressable(tb_matrix_bytes(tb_shape_embedding(c), c->bits) +
+                          (uint64_t)c->num_hidden_layers * layer_bytes(c) + tb_norm_bytes(c) +
+                          4 * tb_rope_floats(c));
 }
 
 /* ---- the model ---- */
 
 uint64_t tb_model_bytes(const tb_config *c) {
     if (!tb_packed_bytes(c)) return 0;
-    return tb_addressable(tb_aligned(sizeof(tb_model)) + 4 * tb_rope_floats(c));
+    return tb_aligned(sizeof(tb_model));
 }
 
 int tb_model_init(tb_model *m, const tb_config *c, const void *packed) {
@@ -60,17 +33,8 @@ int tb_model_init(tb_model *m, const tb_config *c, const void *packed) {
     m->kv_dim = tb_kv_dim(c);
     m->context_padded = 2 * (int32_t)tb_padded(((uint64_t)c->max_position_embeddings + 1) / 2);
     m->value_width = (int32_t)tb_padded((uint64_t)m->head_dim);
-    m->rope = tb_behind(m, sizeof *m);
-    tb_rope_fill(c, m->rope);
+    m->rope = (const float *)((const uint8_t *)packed + tb_packed_bytes(c)) - tb_rope_floats(c);
     return TB_OK;
-}
-
-const char *tb_kernels_name(void) {
-    return TB_BF16          ? TB_AVX512_BF16
-           : TB_LANES == 16 ? TB_AVX512
-           : TB_LANES == 8  ? TB_AVX2
-           : TB_LANES == 4  ? TB_BASELINE
-                            : "scalar";
 }
 
 /* ---- streams ---- */
@@ -79,7 +43,8 @@ uint64_t tb_stream_bytes(const tb_model *m) {
     uint64_t keys = (uint64_t)m->kv_dim * (uint64_t)m->context_padded;
     uint64_t values = (uint64_t)m->config.num_key_value_heads *
                       (uint64_t)m->config.max_position_embeddings * (uint64_t)m->value_width;
-    return tb_addressable(64 + 4 * (uint64_t)m->config.num_hidden_layers * (keys + values));
+    return tb_addressable(tb_aligned(sizeof(tb_stream)) +
+                          4 * (uint64_t)m->config.num_hidden_layers * (keys + values));
 }
 
 void tb_stream_init(tb_stream *stream) {

@@ -63,7 +63,7 @@ class Decoder:
         config: ModelConfig,
         weights: Mapping[str, Any],
         *,
-        int8: bool = False,
+        bits: int = 32,
         library: ctypes.CDLL | None = None,
     ) -> None:
         """Pack the weights.
@@ -72,8 +72,8 @@ class Decoder:
             config: the shape.
             weights: float32 arrays, or any other buffers of that type and shape, under
                 transformers' names.
-            int8: keep each matrix as 8-bit numbers with one scale for each row: a quarter of the
-                memory, and slightly other logits.
+            bits: of a weight: 32, or 8 or 4, whole numbers with one scale for each row, which take
+                a quarter or an eighth of the memory, and give slightly other logits.
             library: the loaded engine; by default the one that came with the package.
 
         Raises:
@@ -87,7 +87,7 @@ class Decoder:
         self._operations = 2 * config.parameters  # of a row; counting takes 2 us
         self._library = library
         self._lock = threading.Lock()
-        self._shape = Config.of(config, int8)
+        self._shape = Config.of(config, bits)
         self._packed = self._pack(weights)
         self._model = _Memory(library.tb_model_bytes(byref(self._shape)))
         abi.check(

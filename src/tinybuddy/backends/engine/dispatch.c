@@ -2,6 +2,9 @@
    every processor of its kind, before a wider one is opened. */
 #include "dispatch.h"
 
+#include "decode.h"
+#include "vector.h"
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 
@@ -40,4 +43,12 @@ const char *tb_processor(void) {
 #else
     return TB_BASELINE;
 #endif
+}
+
+const char *tb_kernels_name(void) {
+    return TB_BF16          ? TB_AVX512_BF16
+           : TB_LANES == 16 ? TB_AVX512
+           : TB_LANES == 8  ? TB_AVX2
+           : TB_LANES == 4  ? TB_BASELINE
+                            : "scalar";
 }

@@ -13,10 +13,13 @@
 
 enum { TB_GROUP = 64 };
 
-/* float32 numbers, or 8-bit ones with a scale for each output; the other pointers are NULL. */
+/* Numbers of 32, 8 or 4 bits, the latter two with a scale for each output; of the three pointers
+   two are NULL. Of 4 bits there are two in a byte, the first one the lower half, and 8 stands for
+   0. */
 typedef struct tb_matrix {
     const float *f32;
     const int8_t *i8;
+    const uint8_t *i4;
     const float *scale;
     int32_t in, out; /* out is a multiple of TB_ALIGN */
 } tb_matrix;
@@ -25,7 +28,7 @@ static inline uint64_t tb_padded(uint64_t size) {
     return (size + TB_ALIGN - 1) / TB_ALIGN * TB_ALIGN;
 }
 static inline uint64_t tb_aligned(uint64_t bytes) {
-    return (bytes + 63) / 64 * 64;
+    return (bytes + 4 * TB_ALIGN - 1) / (4 * TB_ALIGN) * (4 * TB_ALIGN);
 }
 
 static inline tb_matrix tb_matrix_of(int32_t in, uint64_t out) {
@@ -35,20 +38,26 @@ static inline tb_matrix tb_matrix_of(int32_t in, uint64_t out) {
     return m;
 }
 
-static inline uint64_t tb_matrix_bytes(tb_matrix m, int32_t int8) {
-    uint64_t numbers = (uint64_t)m.in * (uint64_t)m.out;
-    return int8 ? tb_aligned(numbers) + 4 * (uint64_t)m.out : 4 * numbers;
+/* Bytes of a matrix's numbers, without the scales that follow them. */
+static inline uint64_t tb_codes_bytes(tb_matrix m, int32_t bits) {
+    const uint64_t numbers = (uint64_t)m.in * (uint64_t)m.out;
+    return bits == 32 ? 4 * numbers : tb_aligned(bits == 8 ? numbers : numbers / 2);
+}
+
+static inline uint64_t tb_matrix_bytes(tb_matrix m, int32_t bits) {
+    return tb_codes_bytes(m, bits) + (bits == 32 ? 0 : 4 * (uint64_t)m.out);
 }
 
 /* The matrix whose numbers lie at *at, which is moved behind them. */
-static inline tb_matrix tb_take_matrix(tb_matrix m, int32_t int8, const uint8_t **at) {
-    if (int8) {
-        m.i8 = (const int8_t *)*at;
-        m.scale = (const float *)(*at + tb_aligned((uint64_t)m.in * (uint64_t)m.out));
-    } else {
+static inline tb_matrix tb_take_matrix(tb_matrix m, int32_t bits, const uint8_t **at) {
+    if (bits == 32)
         m.f32 = (const float *)*at;
-    }
-    *at += tb_matrix_bytes(m, int8);
+    else if (bits == 8)
+        m.i8 = (const int8_t *)*at;
+    else
+        m.i4 = *at;
+    if (bits != 32) m.scale = (const float *)(*at + tb_codes_bytes(m, bits));
+    *at += tb_matrix_bytes(m, bits);
     return m;
 }
 
@@ -64,34 +73,16 @@ static inline size_t tb_weight_at(tb_matrix m, int32_t o) {
     return (size_t)group * (size_t)m.in + (size_t)(o - group);
 }
 
-/* Packs rows of weights (count, in) as the outputs from `first` on. With int8, a row's largest
-   number becomes 127. */
-static inline void tb_pack_rows(tb_matrix m, int32_t first, const float *weights, int32_t count) {
-    for (int32_t o = first; o < first + count; o++, weights += m.in) {
-        const size_t at = tb_weight_at(m, o), step = (size_t)tb_group_width(m, o);
-        float most = 0.0f;
-        if (m.f32) {
-            for (int32_t i = 0; i < m.in; i++) ((float *)m.f32)[at + (size_t)i * step] = weights[i];
-            continue;
-        }
-        for (int32_t i = 0; i < m.in; i++)
-            if (fabsf(weights[i]) > most) most = fabsf(weights[i]);
-        ((float *)m.scale)[o] = most / 127.0f;
-        for (int32_t i = 0; i < m.in; i++) {
-            float level = most > 0.0f ? weights[i] / most * 127.0f : 0.0f;
-            /* NaN and infinity fit no 8 bits, and to convert them is undefined. */
-            int fits = level >= -127.0f && level <= 127.0f;
-            ((int8_t *)m.i8)[at + (size_t)i * step] = fits ? (int8_t)lrintf(level) : 0;
-        }
-    }
-}
-
 /* x (in) = the weights of one output. */
 static inline void tb_unpack_row(tb_matrix m, int32_t o, float *x) {
-    const size_t at = tb_weight_at(m, o), step = (size_t)tb_group_width(m, o);
-    for (int32_t i = 0; i < m.in; i++)
-        x[i] =
-            m.f32 ? m.f32[at + (size_t)i * step] : (float)m.i8[at + (size_t)i * step] * m.scale[o];
+    const size_t first = tb_weight_at(m, o), step = (size_t)tb_group_width(m, o);
+    for (int32_t i = 0; i < m.in; i++) {
+        const size_t at = first + (size_t)i * step;
+        if (m.f32)
+            x[i] = m.f32[at];
+        else
+            x[i] = (float)(m.i8 ? m.i8[at] : (m.i4[at / 2] >> at % 2 * 4 & 15) - 8) * m.scale[o];
+    }
 }
 
 #endif

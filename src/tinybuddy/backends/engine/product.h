@@ -6,13 +6,22 @@
 #include "packed.h"
 
 /* Registers that hold running sums: of 32 with AVX-512 and NEON, else of 16. */
-#if TB_LANES == 16 || defined(__aarch64__)
+#if defined(TB_ONE_ROW)
+enum { TB_SUMS = 4 };
+#elif TB_LANES == 16 || defined(__aarch64__)
 enum { TB_SUMS = 24 };
 #else
 enum { TB_SUMS = 12 };
 #endif
 
 enum { TB_MOST_VECTORS = 4 }; /* multiply-adds under way at once; so many hide what one takes */
+
+/* Vector number `vector` of the numbers from place `at` on. */
+TB_INLINE tb_vec tb_load_weights(tb_matrix w, size_t at, int vector) {
+    if (w.i4) return tb_load_int4(w.i4 + at / 2, vector);
+    at += (size_t)vector * TB_LANES;
+    return w.i8 ? tb_load_int8(w.i8 + at) : tb_load(w.f32 + at);
+}
 
 /* `rows` rows by `vectors` vectors of one group, in registers. Where vectors are few, inputs go in
    turn to `split` sums. All three are constants once inlined.
@@ -30,8 +39,7 @@ TB_INLINE void tb_tile(const int rows, const int vectors, const int split, tb_ma
         for (int s = 0; s < split; s++) {
 #pragma GCC unroll 4
             for (int v = 0; v < vectors; v++) {
-                size_t at = (size_t)(i + s) * width + (size_t)v * TB_LANES;
-                tb_vec weights = w.i8 ? tb_load_int8(w.i8 + at) : tb_load(w.f32 + at);
+                const tb_vec weights = tb_load_weights(w, (size_t)(i + s) * width, v);
 #pragma GCC unroll 24
                 for (int r = 0; r < rows; r++) {
                     int j = (r * vectors + v) * split + s;
@@ -44,8 +52,7 @@ TB_INLINE void tb_tile(const int rows, const int vectors, const int split, tb_ma
     for (; i < w.in; i++) { /* what split does not divide */
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++) {
-            size_t at = (size_t)i * width + (size_t)v * TB_LANES;
-            tb_vec weights = w.i8 ? tb_load_int8(w.i8 + at) : tb_load(w.f32 + at);
+            const tb_vec weights = tb_load_weights(w, (size_t)i * width, v);
 #pragma GCC unroll 24
             for (int r = 0; r < rows; r++) {
                 int j = (r * vectors + v) * split;
@@ -64,7 +71,7 @@ TB_INLINE void tb_tile(const int rows, const int vectors, const int split, tb_ma
             const tb_vec before = add ? tb_load(to) : tb_broadcast(0.0f);
             /* One expression: were the sum in a branch of its own, clang for ARM would round
                between it and the product in one tile and not in another. */
-            if (w.i8)
+            if (w.scale)
                 total = total * tb_load(w.scale + v * TB_LANES) + before;
             else if (add)
                 total += before;
@@ -95,14 +102,14 @@ TB_INLINE void tb_product_of(tb_matrix w, int32_t rows, const float *x, size_t x
             int32_t vectors = (width - column) / TB_LANES;
             if (vectors > TB_MOST_VECTORS) vectors = TB_MOST_VECTORS;
             tb_matrix part = w;
-            if (w.i8) {
-                part.i8 = w.i8 + first;
-                part.scale = w.scale + group + column;
-            } else {
-                part.f32 = w.f32 + first;
-            }
+            if (w.f32) part.f32 = w.f32 + first;
+            if (w.i8) part.i8 = w.i8 + first;
+            if (w.i4) part.i4 = w.i4 + first / 2;
+            if (w.scale) part.scale = w.scale + group + column;
             float *to = y + group + column;
-            switch (vectors) { /* so that each is compiled with its number known */
+            if (TB_ALIGN % (TB_MOST_VECTORS * TB_LANES) == 0)
+                vectors = TB_MOST_VECTORS; /* always */
+            switch (vectors) {             /* so that each is compiled with its number known */
             case 1:
                 tb_columns(1, part, (size_t)width, rows, x, x_stride, to, y_stride, add);
                 break;
@@ -123,11 +130,18 @@ TB_INLINE void tb_product_of(tb_matrix w, int32_t rows, const float *x, size_t x
 
 static void tb_product(tb_matrix w, int32_t rows, const float *x, size_t x_stride, float *y,
                        size_t y_stride, int add) {
-    if (w.i8) { /* the other kind of numbers is known to be absent in each */
+    /* The other kinds of numbers are known to be absent in each. */
+    if (TB_HAS_BITS(8) && w.i8) {
         w.f32 = NULL;
+        w.i4 = NULL;
         tb_product_of(w, rows, x, x_stride, y, y_stride, add);
-    } else {
+    } else if (TB_HAS_BITS(4) && w.i4) {
+        w.f32 = NULL;
         w.i8 = NULL;
+        tb_product_of(w, rows, x, x_stride, y, y_stride, add);
+    } else if (TB_HAS_BITS(32)) {
+        w.i8 = NULL;
+        w.i4 = NULL;
         w.scale = NULL;
         tb_product_of(w, rows, x, x_stride, y, y_stride, add);
     }

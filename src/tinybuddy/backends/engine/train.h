@@ -12,7 +12,7 @@ enum { TB_WEIGHTS = 0, TB_MEAN = 1, TB_SQUARE = 2, TB_GRADIENT = 3 };
 typedef struct tb_trainer tb_trainer;
 
 /* TB_OK, TB_BAD_CONFIG or TB_NO_MEMORY. With muon it trains the matrices within the blocks, else
-   AdamW all; int8 is not looked at. */
+   AdamW all; bits are not looked at. */
 int tb_trainer_new(const tb_config *config, int32_t threads, int32_t muon, tb_trainer **made);
 void tb_trainer_free(tb_trainer *model);
 

@@ -11,11 +11,13 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "target.h"
+
 #if !defined(__GNUC__) || defined(TB_SCALAR)
 #define TB_LANES 1
-#elif defined(__AVX512F__)
+#elif TB_ALIGN >= 16 && defined(__AVX512F__)
 #define TB_LANES 16
-#elif defined(__AVX2__) && defined(__FMA__)
+#elif TB_ALIGN >= 8 && defined(__AVX2__) && defined(__FMA__)
 #define TB_LANES 8
 #else
 #define TB_LANES 4
@@ -171,6 +173,17 @@ TB_INLINE tb_vec tb_load_int8(const int8_t *p) {
 #else
     return (float)*p;
 #endif
+}
+
+/* The same of 4 bits, 8 being 0: those of vector number `vector` from p on, where the lower half of
+   a byte is the first of two. */
+TB_INLINE tb_vec tb_load_int4(const uint8_t *p, int vector) {
+    float codes[TB_LANES];
+    for (int i = 0; i < TB_LANES; i++) {
+        const int at = vector * TB_LANES + i;
+        codes[i] = (float)((p[at / 2] >> at % 2 * 4 & 15) - 8);
+    }
+    return tb_load(codes);
 }
 
 /* Across lanes by halves: one after the other, each addition would wait for the one before it. */
