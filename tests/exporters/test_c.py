@@ -96,6 +96,7 @@ def test_sanitizers_find_nothing(
     assert sum(len(case.new) for case in cases) > 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", WEIGHTS)
 def test_any_shape_fits(weights: str, stories: list[str], tmp_path: Path):
     model = odd(train_tokenizer(stories, 97, kind="unigram"))
