@@ -228,5 +228,5 @@ def test_every_place_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.Monke
     assert facts["written"] == "~/tales.txt"
     assert open_evaluated("~/model").parameters == 83_856
     exported = tinybuddy.export("hub", "~/model", "~/exported")
-    assert exported == tmp_path / "exported"
+    assert exported.path == tmp_path / "exported"
     assert not (Path.cwd() / "~").exists()
