@@ -120,7 +120,7 @@ def test_bits_per_byte_are_those_of_transformers(tmp_path: Path):
     torch = pytest.importorskip("torch")
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = tinybuddy.export("hub", NAME, tmp_path / "model")
+    folder = tinybuddy.export("hub", NAME, tmp_path / "model").path
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     stories = [generate_tale(n).text for n in range(8)]

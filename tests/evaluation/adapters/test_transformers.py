@@ -117,7 +117,7 @@ def tiny(saved: Path) -> EvaluatedModel:
 
 def test_our_own_model_is_the_same_through_transformers(tmp_path: Path, stories: list[str]):
     own = tinybuddy.load(NAME)
-    evaluated = open_transformers(tinybuddy.export("hub", NAME, tmp_path / "model"))
+    evaluated = open_transformers(tinybuddy.export("hub", NAME, tmp_path / "model").path)
     assert evaluated.name == "model"
     assert evaluated.parameters == own.config.parameters == 83_856
     assert evaluated.context == own.config.max_position_embeddings
