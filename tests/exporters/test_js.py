@@ -24,7 +24,7 @@ from tests.exporters.conftest import MODELS
 from tinybuddy.config import ModelConfig, SampleConfig
 from tinybuddy.corpus.tales import generate_tale
 from tinybuddy.errors import TinybuddyError
-from tinybuddy.exporters.compact import BITS
+from tinybuddy.exporters import FORMATS
 from tinybuddy.exporters.golden import PROMPTS, TOKENS, compare, golden
 from tinybuddy.exporters.js import CHECK, HERE, check, write
 from tinybuddy.exporters.session import export
@@ -91,7 +91,7 @@ def exports(reference: Callable[[str], str], tmp_path_factory: pytest.TempPathFa
     return exported
 
 
-@pytest.mark.parametrize("weights", BITS)
+@pytest.mark.parametrize("weights", FORMATS["js"].weights)
 @pytest.mark.parametrize("name", MODELS)
 def test_node_generates_the_golden_texts(
     name: str, weights: str, reference: Callable[[str], str], js: Js, tmp_path: Path

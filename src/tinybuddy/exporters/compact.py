@@ -8,12 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from tinybuddy.errors import TinybuddyError
-from tinybuddy.exporters.golden import own_tokenizer
+from tinybuddy.exporters.golden import BITS, own_tokenizer, rounded
 from tinybuddy.formats.compact import MAX_TOP_K, read_compact, write_compact
 from tinybuddy.formats.loaded import LoadedModel
-from tinybuddy.quantization import quantized
-
-BITS = {"int4": 4, "int8": 8}
 
 
 def write(model: LoadedModel, out: Path, weights: str) -> None:
@@ -32,7 +29,7 @@ def check(model: LoadedModel, out: Path, weights: str) -> str:
         TinybuddyError: if they differ.
     """
     files, copy = own_tokenizer(model), read_compact(out)
-    expected = quantized(files.weights, BITS[weights])
+    expected = rounded(files, BITS[weights]).weights
     same = (
         copy.config == files.config
         and copy.sample == replace(files.sample, top_k=min(files.sample.top_k, MAX_TOP_K))

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from tinybuddy.backends import open_backend
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.formats.loaded import LoadedModel, ModelFiles
+from tinybuddy.quantization import quantized
 from tinybuddy.sampling import PCG32, sample
 
 PROMPTS = ("Once upon a time", "The big dog ran to", "", "The café 日本 😀")
 TOKENS = 40  # new ones at most
 LEAD = 0.01  # of the best token's logit; where it is less, float32 rounding may decide
+BITS = {"float32": 32, "int8": 8, "int4": 4}  # of a weight, by its type
 SHAKE, SHAKES = 0.001, 16  # of the logits, and how often, before a draw is believed
+
+
+Some = TypeVar("Some", bound=LoadedModel)
 
 
 class Golden(NamedTuple):
@@ -106,6 +112,11 @@ def compare(expected: Golden, ids: Sequence[int], new: Sequence[int], out: Path,
                 f"{who} {what} {expected.prompt!r} otherwise with {out} ({theirs} instead of "
                 f"{ours}): not kept."
             )
+
+
+def rounded(model: Some, bits: int) -> Some:
+    """The model with the weights that an export of so many bits computes with."""
+    return model if bits == 32 else replace(model, weights=quantized(model.weights, bits))
 
 
 def own_tokenizer(model: LoadedModel) -> ModelFiles:

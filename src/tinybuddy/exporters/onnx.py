@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +15,9 @@ from onnx.numpy_helper import from_array, to_array
 from tinybuddy.disk import write_bytes, write_text
 from tinybuddy.errors import TinybuddyError, require
 from tinybuddy.exporters import hub
-from tinybuddy.exporters.golden import compare, golden, own_tokenizer
+from tinybuddy.exporters.golden import BITS, compare, golden, own_tokenizer, rounded
 from tinybuddy.formats.loaded import LoadedModel
-from tinybuddy.quantization import quantize, quantized, to_scales
+from tinybuddy.quantization import quantize, to_scales
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -100,12 +99,10 @@ def check(model: LoadedModel, out: Path, weights: str) -> str:
     import onnxruntime
     from tokenizers import Tokenizer
 
-    if weights == "int8":
-        model = replace(model, weights=quantized(model.weights, 8))
     who = f"ONNX Runtime {onnxruntime.__version__}"
     session = onnxruntime.InferenceSession(out / "onnx" / FILES[weights][1])
     tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
-    for expected in golden(model):
+    for expected in golden(rounded(model, BITS[weights])):
         ids = tokenizer.encode(expected.prompt).ids
         for step in (len(ids), 1):
             compare(expected, ids, generate(session, ids, len(expected.new), step), out, who)

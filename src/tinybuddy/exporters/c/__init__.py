@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -19,14 +18,11 @@ from tinybuddy.disk import write_text
 from tinybuddy.errors import NotInstalledError, TinybuddyError
 from tinybuddy.exporters.c.tables import model_header, tables
 from tinybuddy.exporters.c.vocabulary import vocabulary
-from tinybuddy.exporters.golden import Golden, compare, golden, own_tokenizer
+from tinybuddy.exporters.golden import BITS, Golden, compare, golden, own_tokenizer, rounded
 from tinybuddy.formats.compact import MAX_PARAMETERS
 from tinybuddy.formats.loaded import LoadedModel, ModelFiles
 from tinybuddy.generation.decoding import continue_ids
 from tinybuddy.generation.model import Model
-from tinybuddy.quantization import quantized
-
-BITS = {"int8": 8, "float32": 32, "int4": 4}
 
 # Of the engine, as they are; the export has a `target.h` of its own.
 ENGINE = (
@@ -103,8 +99,8 @@ def check(model: LoadedModel, out: Path, weights: str) -> str:
         lines = subprocess.run([tests], capture_output=True, text=True).stdout
         story = subprocess.run([demo], capture_output=True).stdout.decode("utf-8", "replace")
     compare_output(expected(files, bits), lines, out, compiler)
-    rounded = _rounded(files, bits)
-    reference = Model(rounded, open_backend(rounded.config, rounded.weights))
+    own = rounded(files, bits)
+    reference = Model(own, open_backend(own.config, own.weights))
     reference.on_note = lambda _: None
     if story.replace("\r\n", "\n") != reference.generate(STORY, seed=1) + "\n":
         raise TinybuddyError(f"The demo in {out} tells another story: not kept.")
@@ -127,13 +123,13 @@ def compile_program(compiler: str, out: Path, main: Path, program: Path) -> None
 
 def expected(files: ModelFiles, bits: int) -> list[Golden]:
     """What the folder's tests must generate: the golden texts, then a story with seed 1."""
-    rounded = _rounded(files, bits)
-    tokenizer, backend = files.tokenizer, open_backend(rounded.config, rounded.weights)
+    own = rounded(files, bits)
+    tokenizer, backend = files.tokenizer, open_backend(own.config, own.weights)
     ids = [tokenizer.bos, *tokenizer.encode(STORY)]
     parts = continue_ids(backend, [ids], STORY_TOKENS, files.sample, [1], tokenizer.eos)
     new = [id for _, part in parts for id in part]
     new += [tokenizer.eos] * (len(new) < STORY_TOKENS)
-    return [*golden(rounded), Golden(STORY, ids, new)]
+    return [*golden(own), Golden(STORY, ids, new)]
 
 
 def compare_output(cases: list[Golden], lines: str, out: Path, who: str) -> None:
@@ -146,10 +142,6 @@ def compare_output(cases: list[Golden], lines: str, out: Path, who: str) -> None
     found += [[]] * (2 * len(cases) - len(found))
     for case, ids, new in zip(cases, found[::2], found[1::2], strict=False):
         compare(case, ids, new, out, who)
-
-
-def _rounded(files: ModelFiles, bits: int) -> ModelFiles:
-    return files if bits == 32 else replace(files, weights=quantized(files.weights, bits))
 
 
 def _cases(files: ModelFiles, bits: int) -> str:

@@ -14,23 +14,22 @@ import shutil
 import string
 import subprocess
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tinybuddy.errors import NotInstalledError, TinybuddyError
-from tinybuddy.exporters.compact import BITS
 from tinybuddy.exporters.golden import (
+    BITS,
     PROMPTS,
     TOKENS,
     compare,
     golden,
     own_tokenizer,
+    rounded,
     seeded,
 )
 from tinybuddy.formats.compact import pack_compact
 from tinybuddy.formats.loaded import LoadedModel
-from tinybuddy.quantization import quantized
 
 HERE = Path(__file__).parent.resolve()
 CHECK = HERE / "check.mjs"
@@ -91,8 +90,8 @@ def check(model: LoadedModel, out: Path, weights: str) -> str:
     """
     node, version = _node()
     files = own_tokenizer(model)
-    rounded = replace(files, weights=quantized(files.weights, BITS[weights]))
-    drawn = [seeded(rounded, PROMPTS[0], seed) for seed in SEEDS]
+    own = rounded(files, BITS[weights])
+    drawn = [seeded(own, PROMPTS[0], seed) for seed in SEEDS]
     settings = [
         {"seed": seed, "maxNewTokens": len(case.new)}
         for seed, case in zip(SEEDS, drawn, strict=True)
@@ -106,7 +105,7 @@ def check(model: LoadedModel, out: Path, weights: str) -> str:
             "stories": [[PROMPTS[0], how] for how in settings],
         },
     )
-    for case, theirs in zip(golden(rounded), done["golden"], strict=True):
+    for case, theirs in zip(golden(own), done["golden"], strict=True):
         compare(case, theirs["ids"], theirs["new"], out, "Node.js")
     for case, story in zip(drawn, done["stories"], strict=True):
         if story != case.prompt + files.tokenizer.decode(case.new):
