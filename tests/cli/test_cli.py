@@ -17,8 +17,7 @@ from tests.conftest import SMALL, Cli, set_options
 from tinybuddy.cli import VERBS, build_parser
 from tinybuddy.cli.generate import wrapped
 from tinybuddy.defaults import DEFAULT_MODEL
-from tinybuddy.formats.hub import read_model
-from tinybuddy.formats.references import find_directory, released_names
+from tinybuddy.formats.references import open_model, released_names
 from tinybuddy.training.run import Run
 
 
@@ -41,7 +40,7 @@ def test_help_names_every_verb(cli: Cli):
 def test_help_names_the_defaults_of_sampling(cli: Cli):
     shown = " ".join(cli("generate", "--help").stdout.partition("examples:")[0].split())
     for name in released_names():
-        sample = read_model(find_directory(name)).sample
+        sample = open_model(name).sample
         for key, value in asdict(sample).items():
             option = shown.split(f" --{key.replace('_', '-')} ")[-1]
             assert f"default: the model's, {value:g} if released" in option.split(" --")[0]
@@ -253,7 +252,7 @@ def test_info_counts(cli: Cli, small_run: Run, tmp_path: Path):
     assert card["parameters"] == 83_856
     assert sum(card["breakdown"].values()) == 83_856  # type: ignore[attr-defined]
     shown = cli("info").stdout
-    assert "tinybuddy-80k-deep: 83,648 parameters, 334,592 bytes" in shown
+    assert "tinybuddy-80k: 83,616 parameters, 334,464 bytes" in shown
     size = small_run.result["parameters"]
     config = next(small_run.path.glob("checkpoints/*/config.json"))
     for subject in (small_run.path, config, config.parent):
@@ -282,7 +281,7 @@ def test_corpus_tells_what_to_know_before_training(cli: Cli, tmp_path: Path):
         ("trane", 2, "no verb 'trane': did you mean 'train'?"),
         ("train --stpes 3", 2, "did you mean --steps?"),
         ("generate --modle x", 2, "did you mean --model?"),
-        ("generate --model tinybuddy-80-deep", 1, "did you mean 'tinybuddy-80k-deep'?"),
+        ("generate --model tinybuddy-80", 1, "did you mean 'tinybuddy-80k'?"),
         ("generate --seed rand", 2, "invalid whole number value: 'rand'"),
         ("corpus README.md --split blnk", 1, "no file or folder README.md"),
         ("completion fish", 2, "invalid choice: 'fish'"),

@@ -82,7 +82,7 @@ def test_the_verb(capsys: pytest.CaptureFixture[str], small_run: Run, story_fold
 def test_without_data_it_says_what_it_needs(cli: Cli):
     done = cli("evaluate")
     assert done.returncode == 0, done.stderr
-    assert f"{DEFAULT_MODEL} (83,648 parameters) speaks English: OPEN" in done.stdout
+    assert f"{DEFAULT_MODEL} (83,616 parameters) speaks English: OPEN" in done.stdout
     assert "bits_per_byte was not run: it needs" in done.stdout
     assert "right sentence preferred" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100

@@ -25,7 +25,14 @@ from tinybuddy.exporters.model_card import model_card
 from tinybuddy.exporters.session import export
 from tinybuddy.formats.hub import read_model, write_model
 from tinybuddy.formats.loaded import ModelFiles
-from tinybuddy.formats.references import RELEASED, find_directory, released_names
+from tinybuddy.formats.references import (
+    RELEASED,
+    Kind,
+    find,
+    find_directory,
+    open_model,
+    released_names,
+)
 from tinybuddy.recipes import load_recipe
 from tinybuddy.tokenizer.training import train_tokenizer
 from tinybuddy.training.run import Run
@@ -86,13 +93,27 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 RECIPES = {
     "tinybuddy-80k-card": "card",
     "tinybuddy-80k": "tinybuddy-80k",
-    "tinybuddy-80k-deep": "tinybuddy-80k-deep",
+    "tinybuddy-60k": "tinybuddy-60k",
 }
 
 
+SMALLEST_FILE = "tinybuddy-80k-int4"
+
+
 def test_there_is_no_other_release():
-    assert released_names() == sorted(RECIPES)
+    assert released_names() == sorted([*RECIPES, SMALLEST_FILE])
     assert DEFAULT_MODEL in RECIPES
+
+
+def test_one_release_is_a_file_of_less_than_50_kilobytes():
+    kind, path = find(SMALLEST_FILE)
+    assert kind is Kind.COMPACT
+    assert path.stat().st_size <= 50_000
+    small, large = open_model(SMALLEST_FILE), open_model(DEFAULT_MODEL)
+    assert small.config == large.config
+    text = "Once upon a time, a fox found a drum."
+    assert small.tokenizer.encode(text) == large.tokenizer.encode(text)
+    assert all(np.unique(row).size <= 15 for row in small.weights["model.embed_tokens.weight"])
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -28,9 +28,17 @@ def test_a_run_a_directory_and_a_released_name(small_run: Run):
     assert find(small_run.path) == find(latest) == (Kind.HUB, latest)
     assert find_directory(small_run.path) == find_directory(latest) == latest
     for name in released_names():
-        assert find(name) == (Kind.HUB, RELEASED / name)
-        assert open_model(name).path == find_directory(name) == RELEASED / name
         assert open_model(name).config == open_shape(name)
+        assert open_model(name).path == find(name).path
+    assert find("tinybuddy-80k") == (Kind.HUB, RELEASED / "tinybuddy-80k")
+    assert find_directory("tinybuddy-80k") == RELEASED / "tinybuddy-80k"
+
+
+def test_a_released_file_cannot_be_trained_on():
+    path = RELEASED / "tinybuddy-80k-int4.buddy"
+    assert find("tinybuddy-80k-int4") == (Kind.COMPACT, path)
+    with pytest.raises(TinybuddyError, match="which cannot be trained on"):
+        find_directory("tinybuddy-80k-int4")
 
 
 def test_a_directory_of_others_is_told_by_its_config(small_run: Run, tmp_path: Path):

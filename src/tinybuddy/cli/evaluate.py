@@ -11,7 +11,7 @@ from tinybuddy.errors import UsageError
 
 EXAMPLES = (
     "my-run",
-    "my-run tinybuddy-80k-deep --data stories/ --report report.html",
+    "my-run tinybuddy-80k --data stories/ --report report.html",
 )
 
 

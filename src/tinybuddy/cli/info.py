@@ -8,7 +8,7 @@ from tinybuddy.cli.common import print_json
 from tinybuddy.defaults import DEFAULT_MODEL
 
 EXAMPLES = (
-    "tinybuddy-80k-deep",
+    "tinybuddy-80k",
     "card --json",
 )
 

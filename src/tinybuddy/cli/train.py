@@ -9,7 +9,7 @@ from tinybuddy.defaults import DEFAULT_RECIPE, DEFAULT_RECIPE_FROM
 
 EXAMPLES = (
     "--data my-stories.txt --out my-run",
-    "--from tinybuddy-80k-deep --data poems.txt --out my-poet",
+    "--from tinybuddy-80k --data poems.txt --out my-poet",
     "--recipe card --data tales --seed 1",
 )
 

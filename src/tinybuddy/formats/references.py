@@ -60,6 +60,9 @@ def find(reference: str | Path) -> Found:
     if has_checkpoint(path):
         return Found(Kind.HUB, best_checkpoint(path))
     if str(reference) in released_names():
+        path = RELEASED / f"{reference}{compact.SUFFIX}"
+        if path.is_file():
+            return Found(Kind.COMPACT, path)
         return Found(Kind.HUB, RELEASED / str(reference))
     raise _nothing(reference)
 
@@ -119,4 +122,5 @@ def _nothing(reference: str | Path) -> TinybuddyError:
 
 def released_names() -> list[str]:
     """Names of the models that come with the package."""
-    return sorted(p.name for p in RELEASED.iterdir() if p.is_dir() and p.name[0] not in "._")
+    found = (p for p in RELEASED.iterdir() if p.is_dir() or p.suffix == compact.SUFFIX)
+    return sorted(p.name.removesuffix(compact.SUFFIX) for p in found if p.name[0] not in "._")

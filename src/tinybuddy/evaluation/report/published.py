@@ -9,8 +9,7 @@ from typing import Any
 
 from tinybuddy.defaults import DEFAULT_MODEL
 from tinybuddy.evaluation.report.wording import LABELS, VERDICTS
-from tinybuddy.formats.hub import read_config
-from tinybuddy.formats.references import RELEASED, released_names
+from tinybuddy.formats.references import Kind, find, open_shape, released_names
 
 
 @dataclass(frozen=True)
@@ -40,20 +39,22 @@ def released_models() -> list[dict[str, Any]]:
     """List the models that come with this package.
 
     Returns:
-        Of each ``name``, ``parameters``, ``kilobytes`` (1,000 bytes, as float32),
-        ``bits_per_byte`` of the validation stories, ``verdict`` (YES, NO or OPEN), ``fails`` (the
-        values that fail) and ``default``: whether it is what the verbs take.
+        Of each ``name``, ``parameters``, ``kilobytes`` (of 1,000 bytes: the weights as float32, or
+        all of a compact file), ``bits_per_byte`` of the validation stories, ``verdict`` (YES, NO or
+        OPEN), ``fails`` (the values that fail) and ``default``: whether it is what the verbs take.
     """
     known = {record.name: record for record in records()}
     found = []
     for name in released_names():
-        parameters = read_config(RELEASED / name / "config.json").parameters
+        parameters = open_shape(name).parameters
+        kind, path = find(name)
+        size = path.stat().st_size if kind is Kind.COMPACT else 4 * parameters
         record = known.get(name)
         found.append(
             {
                 "name": name,
                 "parameters": parameters,
-                "kilobytes": round(4 * parameters / 1000),
+                "kilobytes": round(size / 1000),
                 "bits_per_byte": record.bits_per_byte if record else None,
                 "verdict": VERDICTS[record.speaks_english if record else None],
                 "fails": [LABELS[value] for value in record.fails] if record else [],
