@@ -268,13 +268,6 @@ def test_a_directory_is_for_ollama(tmp_path: Path):
     assert {"PARAMETER num_ctx 128", "PARAMETER temperature 0.8", "PARAMETER top_k 40"} < {*lines}
 
 
-def test_without_llama_cpp_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if "llama" in name else name)
-    assert export("gguf", CARD, tmp_path / "tiny.gguf").checked == (
-        "not checked: This needs llama-cpp-python: pip install 'tinybuddy[llama-cpp]'."
-    )
-
-
 def test_tokenizers_that_llama_cpp_has_not_are_refused(tmp_path: Path):
     (tmp_path / "small.bin").write_bytes(model_bytes(SHAPE))
     (tmp_path / "tok280.bin").write_bytes(tokenizer_bytes(*vocabulary(WORDS + LETTERS)))
