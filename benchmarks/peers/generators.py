@@ -184,7 +184,7 @@ class Transformers(Generator):
 class LlamaCpp(Generator):
     """``llama_decode`` and llama.cpp's own samplers, through the lowest level of its bindings."""
 
-    def __init__(self, model: LoadedModel, folder: Path) -> None:
+    def __init__(self, model: LoadedModel, folder: Path, weights: str = "float32") -> None:
         try:
             import llama_cpp
 
@@ -192,8 +192,8 @@ class LlamaCpp(Generator):
         except ImportError:
             raise MissingError("pip install llama-cpp-python gguf") from None
         self.api = api = llama_cpp
-        path = folder / "model.gguf"
-        write(model, path, "float32")
+        path = folder / f"{weights}.gguf"
+        write(model, path, weights)
         self.silent = api.llama_log_callback(lambda level, text, data: None)
         api.llama_log_set(self.silent, ctypes.c_void_p())
         api.llama_backend_init()
