@@ -47,9 +47,10 @@ def export(
 
     Raises:
         UsageError: for an unknown format or type of weights.
-        TinybuddyError: if there is no such model, the format cannot hold it, ``out`` is taken, the
-            format's extra is not installed, or the result does not do what the model does. What was
-            at ``out`` is as it was then.
+        TinybuddyError: if there is no such model, the format cannot hold it, ``out`` is taken, or
+            cannot be written, or holds the model or the working directory, the format's extra is
+            not installed, or the result does not do what the model does. What was at ``out`` is as
+            it was then.
     """
     if format not in FORMATS:
         raise UsageError(unknown("format", format, FORMATS))
