@@ -74,10 +74,11 @@ class Consumer(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What was measured of a format and a type of weights."""
+    """What was measured of a format and a type of weights, and who runs it."""
 
     format: str
     weights: str
+    consumer: str
     bytes: int
     bits_per_byte: float
     generator: Generator
@@ -165,23 +166,24 @@ def measure(name: str, stories: list[str], folder: Path) -> list[Row]:
     """Export a model in every way, and make all ready to generate."""
     from peers.generators import MissingError
 
-    rows, model = [], open_model(name)
+    rows, model, known = [], open_model(name), consumers()
     context = model.config.max_position_embeddings
-    for format, consumer in consumers().items():
-        for weights in FORMATS[format].weights:
-            try:
-                out = folder / f"{format}-{weights}{consumer.suffix}"
-                done = export(format, name, out, weights=weights)
-                generator = consumer.generator(model, done.path, weights, folder)
-            except (TinybuddyError, MissingError) as reason:
-                print(f"{format} {weights}: {reason}", flush=True)
-                continue
-            backend = consumer.scorer(model, done.path, weights)
-            cost = score(backend, model.tokenizer, context, stories).bits_per_byte
-            rows.append(
-                Row(format, weights, size(done.path, format, consumer.reads), cost, generator)
-            )
-            print(f"{format} {weights}: {done.checked}; {generator.version}", flush=True)
+    for format, weights in [(key, type) for key, row in FORMATS.items() for type in row.weights]:
+        if not (consumer := known.get(format)):
+            print(f"{format} {weights}: this script knows nobody who runs it")
+            continue
+        try:
+            out = folder / f"{format}-{weights}{consumer.suffix}"
+            done = export(format, name, out, weights=weights)
+            generator = consumer.generator(model, done.path, weights, folder)
+        except (TinybuddyError, MissingError) as reason:
+            print(f"{format} {weights}: {reason}", flush=True)
+            continue
+        backend = consumer.scorer(model, done.path, weights)
+        cost = score(backend, model.tokenizer, context, stories).bits_per_byte
+        taken = size(done.path, format, consumer.reads)
+        rows.append(Row(format, weights, consumer.name, taken, cost, generator))
+        print(f"{format} {weights}: {done.checked}; {generator.version}", flush=True)
     return rows
 
 
@@ -197,9 +199,8 @@ def figures(
         "date": datetime.now(UTC).date().isoformat(),
         "commit": (machine["git_commit"] or "")[:7],
     }
-    names = {format: consumer.name for format, consumer in consumers().items()}
     return [
-        {"page": PAGE, "name": f"{row.format} {row.weights} in {names[row.format]}: {what}"}
+        {"page": PAGE, "name": f"{row.format} {row.weights} in {row.consumer}: {what}"}
         | {"value": value}
         | about
         for row, found in zip(rows, rates, strict=True)
