@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,21 +40,27 @@ class OnnxRuntime(Generator):
 
 
 class NodeJs(Generator):
-    """A module in a process of Node.js, which times itself."""
+    """A module in a process of Node.js."""
 
     def __init__(self, module: Path) -> None:
         self.module, self.node = module, shutil.which("node") or shutil.which("nodejs")
         if not self.node:
             raise MissingError("install Node.js")
 
-    def generate(self, sample: SampleConfig, seed: int, seconds: float = 0.0) -> tuple[Ids, float]:
-        """Tell by the model's own settings; no ids come back."""
+    def generate(
+        self,
+        sample: SampleConfig,
+        seed: int,
+        seconds: float = 0.0,
+        clock: Callable[[], float] = time.process_time,
+    ) -> tuple[Ids, float]:
+        """Tell by the model's own settings, the process timing itself; no ids come back."""
         command = [self.node, HERE / "stories.mjs", self.module.as_uri(), str(seed), str(seconds)]
         return [], float(subprocess.check_output(command))
 
 
 class CLibrary(Generator):
-    """A library compiled here, in a process that times itself."""
+    """A library compiled here, in a process of its own."""
 
     def __init__(self, library: Path, folder: Path) -> None:
         compiler = next((name for name in c.COMPILERS if shutil.which(name)), None)
@@ -62,8 +69,14 @@ class CLibrary(Generator):
         self.program = folder / f"{library.name}-stories"
         c.compile_program(compiler, library, HERE / "stories.c", self.program)
 
-    def generate(self, sample: SampleConfig, seed: int, seconds: float = 0.0) -> tuple[Ids, float]:
-        """Tell by the model's own settings; no ids come back."""
+    def generate(
+        self,
+        sample: SampleConfig,
+        seed: int,
+        seconds: float = 0.0,
+        clock: Callable[[], float] = time.process_time,
+    ) -> tuple[Ids, float]:
+        """Tell by the model's own settings, the process timing itself; no ids come back."""
         return [], float(subprocess.check_output([self.program, str(seed), str(seconds)]))
 
 

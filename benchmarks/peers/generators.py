@@ -43,14 +43,20 @@ class Generator:
         """Get ready, and return what generates one story or several at once."""
         raise NotImplementedError
 
-    def generate(self, sample: SampleConfig, seed: int, seconds: float = 0.0) -> tuple[Ids, float]:
+    def generate(
+        self,
+        sample: SampleConfig,
+        seed: int,
+        seconds: float = 0.0,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> tuple[Ids, float]:
         """Tell for about so long, one story at least: the latest ids, and tokens per second."""
         told, spent, ids = 0, 0.0, []
         while not told or spent < seconds:
             go = self.begin(sample, seed)
-            began = time.perf_counter()
+            began = clock()
             ids = go()
-            spent += time.perf_counter() - began
+            spent += clock() - began
             told += sum(map(len, ids))
             seed += len(ids)
         return ids, told / spent
@@ -276,7 +282,13 @@ class Llama2c(Generator):
             f"{compilers.stdout.splitlines()[0]}, {' '.join(self.flags)}"
         )
 
-    def generate(self, sample: SampleConfig, seed: int, seconds: float = 0.0) -> tuple[Ids, float]:
+    def generate(
+        self,
+        sample: SampleConfig,
+        seed: int,
+        seconds: float = 0.0,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> tuple[Ids, float]:
         """Tell in a process of its own, which times itself."""
         return self._run(self.program, sample.temperature, seed, seconds)
 

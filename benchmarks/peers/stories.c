@@ -1,5 +1,5 @@
 /* Stories of an exported library from nothing: stories SEED SECONDS
-   Prints how many tokens a second. */
+   Prints how many tokens a second of the processor. */
 #define _POSIX_C_SOURCE 199309L
 
 #include <stdio.h>
@@ -12,7 +12,7 @@ static buddy b;
 
 static double now(void) {
     struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
