@@ -48,7 +48,9 @@ def disk_for(share: float, sizes: list[int], folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            subprocess.run(["umount", folder], check=True)
+            subprocess.run(
+                ["umount", "-l", folder], check=True
+            )  # -l: a failed test may hold a file
         return
     resource = pytest.importorskip("resource", reason="needs a system with limits")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
