@@ -5,7 +5,7 @@ NODE := tests/exporters/node
 BIN := $(VENV)/bin
 SOURCES := src tests benchmarks docs hatch_build.py
 C_SOURCES := $(wildcard src/tinybuddy/backends/engine/*.[ch] src/tinybuddy/exporters/c/*/*.[ch] \
-	tests/backends/engine/*.c tests/exporters/*.c tests/exporters/*/*.c benchmarks/*.c)
+	tests/backends/engine/*.c tests/exporters/*.c tests/exporters/*/*.c benchmarks/*.c benchmarks/*/*.c)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # pip compiles the engine, with zig where no compiler is, or fails; here it is seen to load.
 CHECK_ENGINE := $(BIN)/python -c "import sys, tinybuddy.backends.engine.library as engine; \

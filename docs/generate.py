@@ -1,4 +1,4 @@
-"""Write `cli.md` and `recipes.md` from the code, so that they cannot differ from it.
+"""Write `cli.md`, `recipes.md` and the table of `formats.md` from the code and what was measured.
 
 python docs/generate.py
 """
@@ -6,18 +6,25 @@ python docs/generate.py
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
+import re
 from dataclasses import fields
 from pathlib import Path
 
 from tinybuddy.backends.engine.library import KERNELS
 from tinybuddy.cli import build_parser
 from tinybuddy.config import ModelConfig, SampleConfig, TrainConfig
+from tinybuddy.exporters import FORMATS
 from tinybuddy.recipes import recipe_names
 
 HERE = Path(__file__).parent
+FIGURES = HERE.parent / "results" / "figures.jsonl"
 WARNING = "<!-- Written by docs/generate.py: change the code, not this file. -->\n"
+BEGIN, END = "<!-- This table is written by docs/generate.py. -->\n", "<!-- Its end. -->\n"
+MEASURED = "tinybuddy-80k"  # the model that benchmarks/formats.py was given
+SUFFIXES = {"compact": ".buddy", "gguf": ".gguf", "js": ".js"}  # of formats that may be one file
 
 
 def cli_page() -> str:
@@ -72,10 +79,39 @@ def recipes_page() -> str:
     return "\n".join(parts)
 
 
+def formats_page() -> str:
+    """Return the page as it is, its table made anew."""
+    before, _, rest = (HERE / "formats.md").read_text("utf-8").partition(BEGIN)
+    return before + BEGIN + formats_table() + END + rest.partition(END)[2]
+
+
+def formats_table() -> str:
+    """Return a row a format and type of weights, with what benchmarks/formats.py measured."""
+    measured: dict[tuple[str, ...], str] = {}
+    for line in map(json.loads, FIGURES.read_text("utf-8").splitlines()):
+        match = re.fullmatch(r"(\S+) (\S+) in (.+): (.+)", line["name"])
+        if line["page"] == "docs/formats.md" and match:
+            format, weights, consumer, what = match.groups()
+            value = f"{line['value']:.3f}" if what == "bits per byte" else f"{line['value']:,}"
+            measured |= {(format, weights, what): value, (format, weights, "runs in"): consumer}
+    columns = ("bytes", "bits per byte", "runs in", "tokens/s")
+    rows = [f"| | weights | {' | '.join(columns)} | command |", "|---" * 7 + "|"]
+    for name, row in FORMATS.items():
+        for weights in row.weights:
+            first = weights == row.weights[0]
+            what = f"`{name}`: {row.summary}" if first else f"`{name}`"
+            cells = " | ".join(measured.get((name, weights, key), "-") for key in columns)
+            option = "" if first else f" --weights {weights}"
+            command = f"tinybuddy export {name} {MEASURED} -o story{SUFFIXES.get(name, '')}{option}"
+            rows.append(f"| {what} | {weights} | {cells} | `{command}` |")
+    return "\n".join(rows) + "\n"
+
+
 def main() -> None:
-    """Write both pages."""
+    """Write all pages."""
     (HERE / "cli.md").write_text(cli_page(), encoding="utf-8")
     (HERE / "recipes.md").write_text(recipes_page(), encoding="utf-8")
+    (HERE / "formats.md").write_text(formats_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import pytest
 
 from tests.conftest import HANG
+from tinybuddy.cli import build_parser
+from tinybuddy.exporters import FORMATS
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,9 +26,22 @@ def test_generated_pages_are_up_to_date():
     assert spec.loader is not None
     generate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generate)
-    for name, page in (("cli.md", generate.cli_page()), ("recipes.md", generate.recipes_page())):
+    for name, page in (
+        ("cli.md", generate.cli_page()),
+        ("recipes.md", generate.recipes_page()),
+        ("formats.md", generate.formats_page()),
+    ):
         written = (ROOT / "docs" / name).read_text("utf-8")
         assert written == page, f"run python docs/generate.py, {name} is old"
+
+
+def test_commands_of_the_formats_page_can_be_typed():
+    page = (ROOT / "docs" / "formats.md").read_text("utf-8")
+    commands = [line.split() for line in re.findall(r"\| `tinybuddy (export .*?)` \|", page)]
+    parsed = [build_parser("export").parse_args(words) for words in commands]
+    assert [(p.format, p.weights or FORMATS[p.format].weights[0]) for p in parsed] == [
+        (name, weights) for name, row in FORMATS.items() for weights in row.weights
+    ]
 
 
 def test_every_file_of_the_tree_exists_and_every_module_is_in_it():

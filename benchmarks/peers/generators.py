@@ -43,14 +43,20 @@ class Generator:
         """Get ready, and return what generates one story or several at once."""
         raise NotImplementedError
 
-    def generate(self, sample: SampleConfig, seed: int, seconds: float = 0.0) -> tuple[Ids, float]:
+    def generate(
+        self,
+        sample: SampleConfig,
+        seed: int,
+        seconds: float = 0.0,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> tuple[Ids, float]:
         """Tell for about so long, one story at least: the latest ids, and tokens per second."""
         told, spent, ids = 0, 0.0, []
         while not told or spent < seconds:
             go = self.begin(sample, seed)
-            began = time.perf_counter()
+            began = clock()
             ids = go()
-            spent += time.perf_counter() - began
+            spent += clock() - began
             told += sum(map(len, ids))
             seed += len(ids)
         return ids, told / spent
@@ -184,7 +190,7 @@ class Transformers(Generator):
 class LlamaCpp(Generator):
     """``llama_decode`` and llama.cpp's own samplers, through the lowest level of its bindings."""
 
-    def __init__(self, model: LoadedModel, folder: Path) -> None:
+    def __init__(self, model: LoadedModel, folder: Path, weights: str = "float32") -> None:
         try:
             import llama_cpp
 
@@ -192,8 +198,8 @@ class LlamaCpp(Generator):
         except ImportError:
             raise MissingError("pip install llama-cpp-python gguf") from None
         self.api = api = llama_cpp
-        path = folder / "model.gguf"
-        write(model, path, "float32")
+        path = folder / f"{weights}.gguf"
+        write(model, path, weights)
         self.silent = api.llama_log_callback(lambda level, text, data: None)
         api.llama_log_set(self.silent, ctypes.c_void_p())
         api.llama_backend_init()
@@ -276,7 +282,13 @@ class Llama2c(Generator):
             f"{compilers.stdout.splitlines()[0]}, {' '.join(self.flags)}"
         )
 
-    def generate(self, sample: SampleConfig, seed: int, seconds: float = 0.0) -> tuple[Ids, float]:
+    def generate(
+        self,
+        sample: SampleConfig,
+        seed: int,
+        seconds: float = 0.0,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> tuple[Ids, float]:
         """Tell in a process of its own, which times itself."""
         return self._run(self.program, sample.temperature, seed, seconds)
 

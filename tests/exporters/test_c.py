@@ -20,7 +20,7 @@ from tinybuddy import __version__
 from tinybuddy.backends import open_backend
 from tinybuddy.config import ModelConfig, SampleConfig
 from tinybuddy.defaults import DEFAULT_MODEL
-from tinybuddy.errors import NotInstalledError, TinybuddyError
+from tinybuddy.errors import TinybuddyError
 from tinybuddy.exporters import c
 from tinybuddy.exporters.c import check, compare_output, expected, write
 from tinybuddy.exporters.session import export
@@ -356,12 +356,6 @@ def test_a_difference_is_seen(tmp_path: Path):
     (tmp_path / "src" / "encode.c").write_text("a mistake\n", encoding="utf-8")
     with pytest.raises(TinybuddyError, match=r"does not compile .* not kept\."):
         check(model, tmp_path, "int8")
-
-
-def test_without_a_compiler_it_is_not_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(NotInstalledError, match="compiler"):
-        check(open_model("tinybuddy-80k-card"), tmp_path, "int8")
 
 
 def test_what_it_cannot_hold_is_refused(stories: list[str], tmp_path: Path):

@@ -6,12 +6,21 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from benchmarks.peers.numpy_decoder import NumpyDecoder
+from transformers import AutoModelForCausalLM
 
 from tests.exporters.conftest import MODELS
+from tinybuddy.backends.pytorch import TorchBackend
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.exporters.golden import Golden, compare, golden
+from tinybuddy.formats.hub import write_model
+from tinybuddy.formats.loaded import ModelFiles
 from tinybuddy.formats.references import open_model
+
+Continue = Callable[[list[int], int], list[int]]
 
 GREEDY = json.loads((Path(__file__).parents[1] / "golden" / "greedy.json").read_text("utf-8"))
 
@@ -28,6 +37,56 @@ def test_every_model_has_some(name: str, reference: Callable[[str], str]):
     found = golden(model)
     assert sum(len(case.new) for case in found) > 40
     assert all(case.ids[0] == model.tokenizer.bos for case in found)
+
+
+def _pytorch(model: ModelFiles, _: Path) -> Continue:
+    llama = TorchBackend(model.config, model.weights).model
+
+    def new(ids: list[int], count: int) -> list[int]:
+        found = llama.generate(torch.tensor([ids]), max_new_tokens=count, temperature=0)
+        return found[0, len(ids) :].tolist()
+
+    return new
+
+
+def _numpy(model: ModelFiles, _: Path) -> Continue:
+    decoder = NumpyDecoder(model.config, model.weights)
+
+    def new(ids: list[int], count: int) -> list[int]:
+        known = list(ids)
+        for position in range(len(ids) + count - 1):
+            logits = decoder.logits(known[position], position)
+            if position + 1 == len(known):
+                known.append(int(np.argmax(logits)))
+        return known[len(ids) :]
+
+    return new
+
+
+def _transformers(model: ModelFiles, folder: Path) -> Continue:
+    write_model(folder, model)
+    llama = AutoModelForCausalLM.from_pretrained(folder)
+
+    def new(ids: list[int], count: int) -> list[int]:
+        found = llama.generate(torch.tensor([ids]), max_new_tokens=count, do_sample=False)
+        return found[0, len(ids) :].tolist()
+
+    return new
+
+
+@pytest.mark.parametrize("program", [_pytorch, _numpy, _transformers])
+@pytest.mark.parametrize("name", MODELS)
+def test_what_computes_in_python_generates_them(
+    name: str,
+    program: Callable[[ModelFiles, Path], Continue],
+    reference: Callable[[str], str],
+    tmp_path: Path,
+):
+    model = open_model(reference(name))
+    assert isinstance(model, ModelFiles)
+    generated = program(model, tmp_path / "model")
+    for case in golden(model):
+        compare(case, case.ids, generated(case.ids, len(case.new)), tmp_path, program.__name__)
 
 
 def test_a_difference_is_said():

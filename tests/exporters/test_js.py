@@ -514,13 +514,6 @@ def test_a_module_that_does_otherwise_is_not_kept(
         check(read_model(find_directory(NAME)), tmp_path, "int8")
 
 
-def test_without_node_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    done = export("js", NAME, tmp_path / "out")
-    assert done.checked == "not checked: Node.js 18 or later is not installed"
-    assert (done.path / "buddy.js").exists()
-
-
 USAGE = """
 import { draw, load, PCG32, type Inspection, type Settings } from "./buddy.js";
 const model = load();

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from benchmarks.onnx_cost import Scorer, open_graph, run
+from benchmarks.peers.onnx_runtime import Scorer, open_graph, run
 from onnx.numpy_helper import from_array, to_array
 from transformers import AutoTokenizer
 

@@ -27,10 +27,10 @@ from tinybuddy.exporters.charsmap import dropping_all_but
 from tinybuddy.formats.loaded import LoadedModel
 from tinybuddy.formats.sentencepiece import BOS, BYTE_NAMES, FIRST_PIECE, SentencePieceTokenizer
 from tinybuddy.tokenizer import Tokenizer
-from tinybuddy.tokenizer.layout import PAD, SPECIAL
+from tinybuddy.tokenizer.layout import PAD, SCORE_DECIMALS, SPECIAL
 
 SPACE = "\u2581"  # as which llama.cpp reads and keeps a space, but for ``gpt2``
-SCALE = 100  # scores have two decimals: as whole numbers they and their sums are exact
+SCALE = 10**SCORE_DECIMALS  # of scores: as whole numbers they and their sums are exact
 
 
 def add_tokenizer(writer: GGUFWriter, model: LoadedModel) -> None:

@@ -11,13 +11,14 @@ import json
 import shutil
 from collections.abc import Mapping
 from importlib import resources
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinybuddy.backends import open_backend
-from tinybuddy.disk import write_text
+from tinybuddy.disk import write_bytes, write_text
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.exporters.golden import own_tokenizer
 from tinybuddy.exporters.model_card import model_card
@@ -92,9 +93,10 @@ def _write_card_files(files: ModelFiles, out: Path) -> None:
     )
     tokenizer = json.loads(files.tokenizer.to_json()) | {"post_processor": None}
     write_text(out / "data" / "tokenizer.json", json.dumps(tokenizer, indent=2))
-    (out / "output").mkdir(parents=True, exist_ok=True)
     weights = {name: torch.from_numpy(array.copy()) for name, array in files.weights.items()}
-    torch.save(weights, out / "output" / "model.pt")
+    data = BytesIO()  # PyTorch says little of a disk that is full
+    torch.save(weights, data)
+    write_bytes(out / "output" / "model.pt", data.getvalue())
 
 
 def check(model: LoadedModel, out: Path, weights: str) -> str:

@@ -65,9 +65,9 @@ def _quantize(graph: onnx.GraphProto) -> None:
     """Put 8-bit codes and their scales in the place of each matrix, and nodes that multiply them.
 
     ONNX Runtime multiplies once, when it loads the graph, and computes with float32 then: that
-    costs 0.0001 to 0.0003 bits per byte (benchmarks/onnx_cost.py: the released models, TinyStories'
-    validation split). Its own dynamic quantization, which rounds what each layer reads too, costs
-    0.0016 to 0.0054 and is larger; where it meets DequantizeLinear it also rounds so.
+    costs 0.0001 to 0.0003 bits per byte (the released models, TinyStories' validation split). Its
+    own dynamic quantization, which rounds what each layer reads too, costs 0.0016 to 0.0054 and is
+    larger; where it meets DequantizeLinear it also rounds so.
     """
     gathered = {node.input[0] for node in graph.node if node.op_type == "Gather"}
     for tensor in [tensor for tensor in graph.initializer if len(tensor.dims) == 2]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
 from tinybuddy.config import unknown
-from tinybuddy.disk import expanded
+from tinybuddy.disk import exists, expanded
 from tinybuddy.errors import NotInstalledError, TinybuddyError, UsageError, require
 from tinybuddy.exporters import FORMATS
 from tinybuddy.formats.references import find, open_model
@@ -46,9 +47,10 @@ def export(
 
     Raises:
         UsageError: for an unknown format or type of weights.
-        TinybuddyError: if there is no such model, the format cannot hold it, ``out`` is taken, the
-            format's extra is not installed, or the result does not do what the model does. What was
-            at ``out`` is as it was then.
+        TinybuddyError: if there is no such model, the format cannot hold it, ``out`` is taken, or
+            cannot be written, or holds the model or the working directory, the format's extra is
+            not installed, or the result does not do what the model does. What was at ``out`` is as
+            it was then.
     """
     if format not in FORMATS:
         raise UsageError(unknown("format", format, FORMATS))
@@ -61,13 +63,15 @@ def export(
     reference = (model.path or "") if isinstance(model, Model) else model
     source = find(reference).path
     out = expanded(out)
-    beside = out.with_name(f".part-{out.name}")  # a name may say what is to be written
-    if out.exists() and not force:
+    there = exists(out)
+    if there and not force:
         raise TinybuddyError(
             f"{out} is there already: choose another `out`, or `force` to replace it."
         )
-    if out.exists() and source.resolve().is_relative_to(out.resolve()):
-        raise TinybuddyError(f"{out} holds the model itself: choose another `out`.")
+    for what, path in (("the model itself", source), ("the folder that you are in", Path())):
+        if there and path.resolve().is_relative_to(out.resolve()):
+            raise TinybuddyError(f"{out} holds {what}: choose another `out`.")
+    beside = out.with_name(f".part-{out.name}")  # a name may say what is to be written
     if row.extra:
         require(*row.extra)
     written = import_module(row.module)
@@ -82,20 +86,23 @@ def export(
         _replace(out, beside)
     except OSError as error:
         raise TinybuddyError(
-            f"Cannot write {out}: {error.strerror or error}; choose another `out`."
+            f"Cannot write {out}: {error.strerror or error}; make room there or choose another "
+            "`out`."
         ) from None
     finally:
-        _remove(beside)
+        with suppress(OSError):
+            _remove(beside)
     return Exported(out, checked)
 
 
 def _replace(out: Path, new: Path) -> None:
-    if not out.is_dir():
+    if new.is_file() and not out.is_dir():
         new.replace(out)
         return
     old = out.with_name(f".{out.name}.old")
     _remove(old)
-    out.rename(old)
+    if out.exists():
+        out.rename(old)
     new.rename(out)
     _remove(old)
 

@@ -1,6 +1,6 @@
 """A whole model in one small file, ``NAME.buddy``: weights at 4 or 8 bits, and the tokenizer.
 
-The layout is in ``docs/formats.md``, byte by byte. All numbers are little-endian, and whatever the
+The layout is in ``docs/compact.md``, byte by byte. All numbers are little-endian, and whatever the
 file claims is checked: its size and checksum first, then the shape, which bounds what is unpacked.
 """
 

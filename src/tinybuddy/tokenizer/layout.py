@@ -21,6 +21,9 @@ WORDS = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)
 # Of the special tokens in a Unigram model: so low that no text is encoded as one.
 NEVER = -1e6
 
+# Of the scores that training gives a Unigram model: counted in hundredths, their sums are exact.
+SCORE_DECIMALS = 2
+
 
 def unseen(characters: Iterable[str]) -> str:
     r"""Regular expression of the characters that are none of these, which encoding drops.

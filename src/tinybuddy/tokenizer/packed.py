@@ -2,7 +2,7 @@
 
 All the rest of ``tokenizer.json`` follows from the kind. Numbers are little-endian, and those of
 several bytes stand in planes: of all numbers the first byte, of all the second, ..., which deflate
-packs better. The layout is in ``docs/formats.md``.
+packs better. The layout is in ``docs/compact.md``.
 """
 
 from __future__ import annotations

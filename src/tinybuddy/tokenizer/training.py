@@ -19,7 +19,7 @@ from tinybuddy.tokenizer.assembly import (
     single_characters,
     unigram,
 )
-from tinybuddy.tokenizer.layout import LONGEST_TOKEN, SPECIAL, WORDS
+from tinybuddy.tokenizer.layout import LONGEST_TOKEN, SCORE_DECIMALS, SPECIAL, WORDS
 from tinybuddy.tokenizer.unigram import train_unigram
 
 # The text that merges are counted on is bounded, since counts settle early and the distinct words
@@ -140,7 +140,7 @@ def _train_unigram(
         known[word.translate(unknown)] += often
     scores = train_unigram(_without_suffixes(known, suffixes), sorted(tokens), size)
     ranked = sorted(scores, key=lambda token: (len(token) > 1, -scores[token], token))
-    return unigram((token, round(scores[token], 2)) for token in ranked)
+    return unigram((token, round(scores[token], SCORE_DECIMALS)) for token in ranked)
 
 
 def _without_suffixes(words: Mapping[str, int], suffixes: Sequence[str]) -> Counter[str]:

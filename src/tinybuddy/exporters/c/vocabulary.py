@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.tokenizer import Tokenizer
-from tinybuddy.tokenizer.layout import SPECIAL
+from tinybuddy.tokenizer.layout import SCORE_DECIMALS, SPECIAL
 
+SCALE = 10**SCORE_DECIMALS
 MOST_COST = 65_535  # hundredths, which 16 bits hold
 
 
@@ -61,9 +62,9 @@ def vocabulary(tokenizer: Tokenizer) -> Vocabulary:
 def _costs(scores: list[tuple[str, float]]) -> list[int]:
     """Of special tokens 0, which nothing looks at."""
     own = [score for _, score in scores[len(SPECIAL) :]]
-    costs = [round(-100 * score) for score in own]
+    costs = [round(-SCALE * score) for score in own]
     if any(
-        cost > MOST_COST or -(cost / 100) != score for cost, score in zip(costs, own, strict=True)
+        cost > MOST_COST or -(cost / SCALE) != score for cost, score in zip(costs, own, strict=True)
     ):
         raise TinybuddyError(
             "The C export holds scores of a Unigram tokenizer in hundredths, down to -655.35, and "
