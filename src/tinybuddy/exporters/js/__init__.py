@@ -55,17 +55,7 @@ def write(model: LoadedModel, out: Path, weights: str) -> None:
     Raises:
         TinybuddyError: if the model is too large, or its tokenizer is not of this package.
     """
-    bits = BITS[weights]
-    data = pack_compact(own_tokenizer(model), bits)
-    head = (
-        f"// A language model of {model.config.parameters:,} parameters, of {bits} bits each, and "
-        "all that runs it:\n"
-        '//   import { load } from "./buddy.js";\n'
-        '//   for await (const piece of load().stream("Once upon a time", { seed: 1 })) ...\n'
-        "// Made by tinybuddy. The code is under the MIT licence, without any warranty.\n"
-    )
-    tail = f'const DIGITS = "{DIGITS}";\nconst BUDDY =\n  "{_in_base_85(data)}";\n'
-    module = "\n".join([head, *map(_part, PARTS), tail])
+    module = module_of(model, weights)
     if out.suffix in (".js", ".mjs"):
         _write_text(out, module)
         return
@@ -79,6 +69,25 @@ def write(model: LoadedModel, out: Path, weights: str) -> None:
     _write_text(out / NAME, module)
     _write_text(out / TYPES, _text(TYPES))
     _write_text(out / "package.json", json.dumps(package, indent=2) + "\n")
+
+
+def module_of(model: LoadedModel, weights: str) -> str:
+    """Text of the module, its weights of a type.
+
+    Raises:
+        TinybuddyError: if the model is too large, or its tokenizer is not of this package.
+    """
+    bits = BITS[weights]
+    data = pack_compact(own_tokenizer(model), bits)
+    head = (
+        f"// A language model of {model.config.parameters:,} parameters, of {bits} bits each, and "
+        "all that runs it:\n"
+        '//   import { load } from "./buddy.js";\n'
+        '//   for await (const piece of load().stream("Once upon a time", { seed: 1 })) ...\n'
+        "// Made by tinybuddy. The code is under the MIT licence, without any warranty.\n"
+    )
+    tail = f'const DIGITS = "{DIGITS}";\nconst BUDDY =\n  "{in_base_85(data)}";\n'
+    return "\n".join([head, *map(_part, PARTS), tail])
 
 
 def check(model: LoadedModel, out: Path, weights: str) -> str:
@@ -142,16 +151,20 @@ def _node() -> tuple[str, str]:
     return found, version[1]
 
 
-def _in_base_85(data: bytes) -> str:
+def in_base_85(data: bytes) -> str:
+    """Text that the module's `fromText` reads, with up to three zeros at its end."""
     return base64.b85encode(data, pad=True).decode("ascii")
 
 
 def _part(name: str) -> str:
-    """A part of the module, without what joins it to the others."""
-    text = re.sub(r'^import .* from "\./\w+\.js";\n', "", _text(f"{name}.js"), flags=re.MULTILINE)
-    if name != PARTS[0]:
-        text = re.sub(r"^export ", "", text, flags=re.MULTILINE)
-    return text.lstrip("\n")
+    """A part of the module; of the first one, what it exports is exported."""
+    return joined(_text(f"{name}.js"), exports=name == PARTS[0])
+
+
+def joined(text: str, *, exports: bool = False) -> str:
+    """Text of a part without what joins it to the others."""
+    text = re.sub(r'^import .* from "[./\w]+\.js";\n', "", text, flags=re.MULTILINE)
+    return (text if exports else re.sub(r"^export ", "", text, flags=re.MULTILINE)).lstrip("\n")
 
 
 def _text(name: str) -> str:

@@ -1,0 +1,136 @@
+"""One page that holds a model and its engine, tells stories and shows what goes on inside.
+
+It is put together from small files without a bundler. The engine is the module of the format js; it
+stands in the page as text, of which the page makes a worker. A content security policy lets the page
+fetch nothing and run no script but its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinybuddy.corpus.statistics import read_statistics
+from tinybuddy.errors import TinybuddyError
+from tinybuddy.exporters import js
+from tinybuddy.exporters.golden import own_tokenizer
+from tinybuddy.formats.loaded import LoadedModel
+from tinybuddy.training.metadata import statistics_beside, training_of
+
+HERE = Path(__file__).parent.resolve()
+# In the order in which they run.
+PARTS = ("link", "words", "story", "charts", "weights", "page")
+ENGINE = re.compile(r'<script type="text/plain" id="engine">\n(.*?)</script>', re.DOTALL)
+WORD_BITS = 18  # of 10,000 words, 1 in 25 other words has the hash of one of them
+MAX_WORDS = 12_000  # they take 1.3 bytes each; of more, none is kept
+MAX_LINE = 300  # of what was measured
+
+
+def write(model: LoadedModel, out: Path, weights: str) -> None:
+    """Write the page.
+
+    Raises:
+        TinybuddyError: if the model is too large, or its tokenizer is not of this package.
+    """
+    style, script = _text("page.css"), "\n".join(js.joined(_text(f"{name}.js")) for name in PARTS)
+    page = {
+        "policy": _policy(style, script),
+        "style": style,
+        "facts": json.dumps(_facts(model)).replace("<", "\\u003c"),
+        "engine": _inert(js.module_of(model, weights)),
+        "worker": js.joined(_text("worker.js")),
+        "script": script,
+    }
+    text = re.sub(r"\{\{(\w+)\}\}", lambda found: page[found[1]], _text("page.html"))
+    out.write_text(text, encoding="utf-8", newline="\n")
+
+
+def check(model: LoadedModel, out: Path, weights: str) -> str:
+    """Let Node.js generate the golden texts and some drawn ones with the engine in the page.
+
+    Raises:
+        NotInstalledError: if there is no Node.js, or an old one.
+        TinybuddyError: if it does otherwise.
+    """
+    found = ENGINE.search(out.read_text(encoding="utf-8"))
+    if not found:
+        raise TinybuddyError(f"{out} holds no engine: not kept.")
+    with tempfile.TemporaryDirectory() as folder:
+        module = Path(folder) / "engine.js"
+        module.write_text(found[1], encoding="utf-8", newline="\n")
+        return js.check(model, module, weights)
+
+
+def _policy(style: str, script: str) -> str:
+    """A content security policy: no network; of scripts and styles, those of the page."""
+    return (
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
+        "worker-src blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _inert(module: str) -> str:
+    """The module such that HTML sees its end where it is: weights may happen to spell a tag."""
+    return re.sub(r"<(?=!--|script)", '<" + "', module, flags=re.IGNORECASE)
+
+
+def _facts(model: LoadedModel) -> dict[str, Any]:
+    files = own_tokenizer(model)
+    training = training_of(files.path) if files.path else {}
+    recipe = training.get("recipe")
+    name = training.get("name") or (recipe.get("name") if isinstance(recipe, dict) else None)
+    return {
+        "name": str(name or "a model of my own")[:80],
+        "parts": files.config.breakdown(),
+        "parameters": files.config.parameters,
+        "measured": _scorecard(training.get("measured")),
+        "words": _words(files.path),
+    }
+
+
+def _scorecard(measured: Any) -> list[str]:
+    """What `evaluate` said of the model: whether it speaks, and its weakest side."""
+    parts = measured if isinstance(measured, list) else []
+    lines = [
+        str(line)[:MAX_LINE]
+        for part in parts
+        if isinstance(part, dict) and str(part.get("command")).startswith("tinybuddy evaluate ")
+        for line in part.get("lines", [])
+    ]
+    return [line for line in lines if "speaks English" in line or "weakest" in line][:2]
+
+
+def _words(path: Path | None) -> dict[str, Any] | None:
+    """Hashes of the words of the training text, if they are known: the gaps between them.
+
+    A hash is the lowest bits of a word's CRC-32. A gap is a byte, 255 standing for 255 and more.
+    """
+    facts = statistics_beside(path) if path and path.is_dir() else None
+    counts = read_statistics(facts).counts if facts else {}
+    if not 0 < len(counts) <= MAX_WORDS:
+        return None
+    mask = (1 << WORD_BITS) - 1
+    hashes = sorted({zlib.crc32(word.encode("utf-8")) & mask for word in counts})
+    gaps = b"".join(
+        b"\xff" * (gap // 255) + bytes([gap % 255]) for gap in np.diff(hashes, prepend=0).tolist()
+    )
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    packed = packer.compress(gaps) + packer.flush()
+    return {"bits": WORD_BITS, "size": len(gaps), "gaps": js.in_base_85(packed)}
+
+
+def _text(name: str) -> str:
+    return (HERE / name).read_text("utf-8")

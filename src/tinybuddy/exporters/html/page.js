@@ -1,0 +1,393 @@
+/* The page: what is typed and pressed goes to the worker, and what it answers is drawn. */
+import { children, drawBars, drawHeads, drawLadder, make, write } from "./charts.js";
+import { SETTINGS, fromLink, promptOf, seedOf, toLink } from "./link.js";
+import { Story } from "./story.js";
+import { Picture } from "./weights.js";
+
+const PROMPT = "Once upon a time";
+const MOST_TOKENS = 512; // at a press of a button, as on the command line
+const RATES = [2, 5, 12, 40, 150, Infinity]; // tokens a second
+const AT_ONCE = 64; // tokens, where there is no other limit
+const REST = 60; // milliseconds at least between two drawings
+const facts = JSON.parse(document.getElementById("facts").textContent);
+const at = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
+const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+const ask = askWorker(at.engine.textContent + at.worker.textContent);
+const story = new Story(at.story);
+const state = {
+  defaults: null, // settings of the model's own
+  settings: null,
+  prompt: PROMPT,
+  seed: 0,
+  playing: false,
+  ended: false,
+  turn: 0, // of stories
+  head: null, // that is looked at; null for all
+  chosen: null, // place that is looked at; null for the last
+  drawn: null, // what was drawn of it
+  picture: null,
+  weights: null, // asked for, when they come into view
+};
+
+start().catch((error) => say(error.message));
+
+async function start() {
+  const { config, sampleConfig, parameters, words } = await ask("open", { words: facts.words });
+  story.words = words;
+  state.defaults = state.settings = sampleConfig;
+  state.config = config;
+  describe(parameters);
+  makeSettings();
+  new IntersectionObserver((seen) => seen.some((entry) => entry.isIntersecting) && showWeights(), { rootMargin: "400px" })
+    .observe(at.weights);
+  await follow(location.hash);
+}
+
+/** Does what a link says, or nothing but say what is wrong with it. */
+async function follow(hash) {
+  halt();
+  let found;
+  try {
+    found = fromLink(hash, state.defaults);
+  } catch (error) {
+    say(error.message);
+    if (!story.tokens.length) await begin(PROMPT, 0, false);
+    return;
+  }
+  state.settings = found.settings;
+  showSettings();
+  await begin(found.prompt ?? PROMPT, found.seed ?? 0);
+}
+
+/** Begins a story, and tells it. */
+async function begin(prompt, seed, told = true) {
+  halt();
+  const turn = ++state.turn;
+  const { tokens, unknown } = await ask("begin", { prompt, seed });
+  if (turn !== state.turn) return;
+  Object.assign(state, { prompt, seed, ended: false, chosen: null });
+  at.prompt.value = prompt;
+  at.seed.value = seed;
+  story.clear();
+  story.add(tokens, true);
+  story.spans[0].hidden = true; // <bos>
+  if (told) say(unknown ? `The model does not know ${unknown}, and skips it.` : "");
+  refresh();
+  if (told) await play();
+}
+
+async function play() {
+  if (state.ended) return begin(state.prompt, state.seed);
+  state.playing = true;
+  showPlaying();
+  const turn = state.turn;
+  const on = () => state.playing && turn === state.turn;
+  for (let left = MOST_TOKENS; left > 0 && on(); ) {
+    const rate = still ? Infinity : RATES[at.speed.value];
+    const count = Math.min(left, rate === Infinity ? AT_ONCE : Math.ceil(rate / 60));
+    const before = performance.now();
+    if (!(await step("draw", { count, settings: state.settings }))) break;
+    left -= count;
+    const rest = rate === Infinity ? 0 : (1000 * count) / rate - (performance.now() - before);
+    await new Promise((resolve) => setTimeout(resolve, Math.max(0, rest)));
+  }
+  if (on()) {
+    halt();
+    if (!state.ended) say(`It went on for ${MOST_TOKENS} tokens. Play goes on.`);
+  }
+}
+
+/** Adds tokens; returns whether the story goes on. */
+async function step(action, asked) {
+  const turn = state.turn;
+  const { tokens, ended } = await ask(action, asked);
+  if (turn !== state.turn) return false;
+  story.add(tokens);
+  if (action === "pick") story.spans.at(-1).classList.add("chosen");
+  state.chosen = null;
+  if (ended) {
+    state.ended = true;
+    story.mark(true);
+    at.said.textContent = story.text;
+    say("The end.");
+  }
+  refresh();
+  return !ended;
+}
+
+function halt() {
+  state.playing = false;
+  showPlaying();
+}
+
+async function forward() {
+  halt();
+  if (!state.ended) await step("draw", { count: 1, settings: state.settings });
+}
+
+async function back() {
+  halt();
+  if (story.tokens.length < 2) return;
+  const turn = state.turn;
+  if (state.ended) {
+    state.ended = false;
+    say("");
+  }
+  await ask("back", {});
+  if (turn !== state.turn) return;
+  story.back();
+  state.chosen = null;
+  refresh();
+}
+
+async function pick(id) {
+  halt();
+  if (state.ended) return;
+  if (id === 2) { // <eos>
+    state.ended = true;
+    say("The end, as you chose.");
+    return;
+  }
+  await step("pick", { id });
+}
+
+/* What is drawn */
+
+let asked = false; // something changed since the last drawing
+let busy = false;
+
+/** Draws what is inside, soon; however fast the story goes, a few times a second. */
+async function refresh() {
+  asked = true;
+  if (busy) return;
+  busy = true;
+  while (asked) {
+    asked = false;
+    await draw();
+    await new Promise((resolve) => setTimeout(resolve, REST));
+  }
+  busy = false;
+}
+
+async function draw() {
+  const { turn } = state;
+  const last = story.tokens.length - 1;
+  const index = Math.min(state.chosen ?? last, last);
+  try {
+    const [next, seen] = await Promise.all([
+      ask("next", { settings: state.settings }),
+      ask("look", { index }),
+    ]);
+    if (turn !== state.turn || index >= story.tokens.length) return;
+    state.drawn = seen;
+    write(at.possible, drawBars(at.bars, next));
+    drawInside();
+    state.picture?.light(seen.used);
+  } catch (error) {
+    if (turn === state.turn) say(error.message);
+  }
+}
+
+function drawInside() {
+  const seen = state.drawn;
+  const { index, start } = seen;
+  const { tokens } = story;
+  const style = getComputedStyle(document.documentElement);
+  const glow = style.getPropertyValue("--glow").split(",").map(Number);
+  drawHeads(at.heads, seen, tokens, state.head, style.getPropertyValue("--accent"));
+  drawLadder(at.ladder, seen.streams, glow);
+  const name = tokens[index].name;
+  const heads = seen.attention.flat();
+  const weights = state.head === null
+    ? heads[0].map((_, i) => heads.reduce((sum, head) => sum + head[i], 0) / heads.length)
+    : heads[state.head];
+  children(at.window, tokens.length - start, () => make("span")).forEach((span, i) => {
+    const token = tokens[start + i];
+    write(span, start + i === 0 ? "▸" : token.text || token.name);
+    span.style.setProperty("--look", Math.sqrt(weights[i] ?? 0).toFixed(2));
+    span.dataset.index = start + i;
+    if (start + i === index) span.setAttribute("aria-current", "true");
+    else span.removeAttribute("aria-current");
+  });
+  const which = state.head === null ? "All heads together" : headName(state.head, seen.attention[0].length);
+  const most = weights.indexOf(Math.max(...weights));
+  write(at.looked, `${which}, at “${name}”: most at “${tokens[start + most].name}”, ${Math.round(100 * weights[most])}%.` +
+    (start ? ` Of what stands before these ${tokens.length - start} tokens the model sees nothing.` : ""));
+  write(at.about, `The token “${name}”, number ${index} of the story.`);
+  write(at.now, name);
+  lookInStory(weights, start);
+}
+
+function headName(head, heads) {
+  return `Layer ${Math.floor(head / heads) + 1}, head ${(head % heads) + 1}`;
+}
+
+let lit = [];
+
+/** Shades the tokens of the story that a chosen one looks back at. */
+function lookInStory(weights, start) {
+  for (const span of lit) span.style.removeProperty("--look");
+  lit = [];
+  if (state.chosen === null) {
+    write(at.caption, "");
+    return;
+  }
+  weights.forEach((weight, i) => {
+    const span = story.spans[start + i];
+    if (!span || weight < 0.01) return;
+    span.style.setProperty("--look", Math.sqrt(weight).toFixed(2));
+    lit.push(span);
+  });
+  write(at.caption, `“${story.tokens[state.chosen].name}” looks back at what is shaded.`);
+}
+
+function choose(index) {
+  if (!(index >= (state.drawn?.start ?? 0) && index < story.tokens.length)) {
+    if (index >= 0) write(at.caption, "The model no longer sees so far back.");
+    return;
+  }
+  if (index === state.chosen) return;
+  state.chosen = index;
+  refresh();
+}
+
+async function showWeights() {
+  state.weights ??= ask("weights", {});
+  const tensors = await state.weights;
+  state.picture ??= new Picture(at.weights, tensors, state.config.hiddenSize);
+  if (state.drawn) state.picture.light(state.drawn.used);
+}
+
+/* What stays as it is */
+
+function describe(parameters) {
+  const number = (value) => value.toLocaleString("en");
+  const { config } = state;
+  at.name.textContent = facts.name;
+  at.size.textContent = `a whole language model: ${number(parameters)} numbers, in this file`;
+  at.points.textContent = number(parameters);
+  at.hidden.textContent = config.hiddenSize;
+  at.unknownHint.hidden = !story.words;
+  for (const [part, count] of [...Object.entries(facts.parts), ["total", facts.parameters]]) {
+    const name = make("th", "", part.replace("_", "-"));
+    name.scope = "row";
+    at.parts.append(make("tr", "", name, make("td", "", number(count))));
+  }
+  at.measured.textContent = facts.measured.join(". ");
+  at.shape.textContent = `Layers: ${config.numHiddenLayers}. Heads: ${config.numAttentionHeads}, for keys and values ${config.numKeyValueHeads}. ` +
+    `Hidden size: ${config.hiddenSize}. Feed-forward: ${config.intermediateSize}. Vocabulary: ${number(config.vocabSize)} tokens. ` +
+    `It sees ${config.maxPositionEmbeddings} tokens at a time.`;
+}
+
+function makeSettings() {
+  for (const [name, { label, least, most, step: by, why }] of Object.entries(SETTINGS)) {
+    const input = make("input");
+    Object.assign(input, { type: "range", min: least, max: most, step: by, id: name });
+    input.addEventListener("input", () => {
+      state.settings = { ...state.settings, [name]: Number(input.value) };
+      showSettings();
+      refresh();
+    });
+    const row = make("label", "", make("span", "", label), input, make("output"));
+    row.title = why;
+    at.settings.append(row);
+  }
+}
+
+function showSettings() {
+  for (const row of at.settings.children) {
+    const value = state.settings[row.children[1].id];
+    row.children[1].value = value;
+    const off = value === { topK: 0, topP: 1, minP: 0, repetitionPenalty: 1 }[row.children[1].id];
+    row.children[2].textContent = off ? "off" : String(Number(value.toFixed(4)));
+  }
+}
+
+function showPlaying() {
+  at.play.classList.toggle("playing", state.playing);
+  write(at.playName, state.playing ? "Pause" : "Play");
+}
+
+function say(text) {
+  write(at.status, text);
+}
+
+/* What is pressed */
+
+/** Calls something, and says what was wrong with it. */
+function on(element, kind, act) {
+  element.addEventListener(kind, async (event) => {
+    try {
+      await act(event);
+    } catch (error) {
+      say(error.message);
+    }
+  });
+}
+
+on(at.form, "submit", (event) => {
+  event.preventDefault();
+  return begin(promptOf(at.prompt.value), seedOf(at.seed.value));
+});
+on(at.another, "click", () => begin(promptOf(at.prompt.value), crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000));
+on(at.seed, "change", () => begin(promptOf(at.prompt.value), seedOf(at.seed.value)));
+on(at.play, "click", () => (state.playing ? halt() : play()));
+on(at.forward, "click", forward);
+on(at.back, "click", back);
+on(at.bars, "click", (event) => {
+  const button = event.target.closest("button");
+  if (button) return pick(Number(button.dataset.id));
+});
+on(at.edges, "change", () => at.story.classList.toggle("edges", at.edges.checked));
+on(at.reset, "click", () => {
+  state.settings = state.defaults;
+  showSettings();
+  refresh();
+});
+on(at.share, "click", async () => {
+  const link = toLink(state, state.defaults);
+  history.replaceState(null, "", link);
+  await navigator.clipboard?.writeText(location.href).then(() => say("The link is copied."), () => say("The link is in the address bar."));
+});
+on(window, "hashchange", () => follow(location.hash));
+on(at.heads, "click", (event) => {
+  const head = Number(event.target.closest("button")?.dataset.head ?? NaN);
+  if (Number.isNaN(head)) return;
+  state.head = state.head === head ? null : head;
+  drawInside();
+});
+for (const text of [at.story, at.window]) {
+  on(text, "pointerover", (event) => {
+    if (!state.playing && event.target.dataset.index) choose(Number(event.target.dataset.index));
+  });
+  on(text, "click", (event) => event.target.dataset.index && choose(Number(event.target.dataset.index)));
+  on(text, "keydown", (event) => {
+    const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!way) return;
+    event.preventDefault();
+    choose((state.chosen ?? story.tokens.length - 1) + way);
+  });
+}
+document.querySelector("[data-skip]").addEventListener("click", (event) => {
+  event.preventDefault();
+  at.story.focus();
+});
+
+/** Starts the worker; returns a function that asks it something. */
+function askWorker(code) {
+  const worker = new Worker(URL.createObjectURL(new Blob([code], { type: "text/javascript" })), { type: "module" });
+  const waiting = new Map();
+  let number = 0;
+  worker.onmessage = ({ data }) => {
+    const { resolve, reject } = waiting.get(data.number);
+    waiting.delete(data.number);
+    if (data.error === undefined) resolve(data.result);
+    else reject(new Error(data.error));
+  };
+  worker.onerror = (event) => say(`The model does not run here: ${event.message}`);
+  return (action, asked) => new Promise((resolve, reject) => {
+    waiting.set(++number, { resolve, reject });
+    worker.postMessage({ number, action, asked });
+  });
+}

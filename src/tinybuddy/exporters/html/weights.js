@@ -1,0 +1,78 @@
+/* All weights as a picture, a pixel each. Those of a layer stand in one row, as high as the residual
+   stream is wide; the embedding, in bands as long as such a row. */
+import { make } from "./charts.js";
+
+const GAP = 3; // pixels between matrices
+const LABELS = { norm: "", gate: "gate", up: "up", down: "down", q: "query", k: "key", v: "value", o: "output" };
+
+export class Picture {
+  constructor(element, tensors, hidden) {
+    this.tensors = tensors;
+    const layers = Math.max(...tensors.map((tensor) => tensor.group)) + 1;
+    const across = ({ rows, columns, name }) => (name === "down" ? columns : rows);
+    const groups = Array.from({ length: layers }, (_, group) => tensors.filter((t) => t.group === group));
+    this.width = Math.max(...groups.map((group) => group.reduce((sum, t) => sum + across(t) + GAP, -GAP)));
+    const [embedding, norm] = tensors.filter((tensor) => tensor.group < 0);
+    const bands = Math.ceil((embedding.rows + GAP + 1) / this.width);
+    this.canvases = [];
+
+    const height = bands * (hidden + GAP) - GAP;
+    const text = `embedding: a column of ${hidden} for each of ${embedding.rows.toLocaleString("en")} tokens; the last column is the final norm`;
+    element.append(make("figure", "", make("figcaption", "", text), this.canvas(height)));
+    this.place(embedding, 0, hidden);
+    this.place(norm, embedding.rows + GAP, hidden);
+    groups.forEach((group, n) => {
+      const labels = make("div", "labels");
+      element.append(make("figure", "", make("figcaption", "", `layer ${n + 1}: attention, then feed-forward`), this.canvas(hidden), labels));
+      let left = 0;
+      for (const tensor of group) {
+        this.place(tensor, left, hidden);
+        const wide = across(tensor);
+        const label = make("span", "", wide * 12 > this.width ? LABELS[tensor.name] : LABELS[tensor.name].slice(0, 1));
+        label.title = LABELS[tensor.name];
+        label.style.width = `${(100 * (wide + GAP)) / this.width}%`;
+        labels.append(label);
+        left += wide + GAP;
+      }
+    });
+    this.light(null);
+  }
+
+  canvas(height) {
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [this.width, height];
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", "Weights as pixels; those that did the most are lit");
+    this.canvases.push({ canvas, image: new ImageData(this.width, height) });
+    return canvas;
+  }
+
+  /** Notes of each weight of a tensor which pixel of the last canvas it is. */
+  place(tensor, left, hidden) {
+    const { rows, columns, name } = tensor;
+    tensor.canvas = this.canvases.length - 1;
+    tensor.places = Uint32Array.from(tensor.pixels, (_, i) => {
+      const [row, column] = [Math.floor(i / columns), i % columns];
+      const [x, y] = name === "down" ? [left + column, row] : [left + row, column];
+      return (Math.floor(x / this.width) * (hidden + GAP) + y) * this.width + (x % this.width);
+    });
+  }
+
+  /** Draws all, and lights what was used: for each weight a share from 0 to 255. */
+  light(used) {
+    this.tensors.forEach(({ pixels, places, canvas }, t) => {
+      const { data } = this.canvases[canvas].image;
+      const shares = used?.[t];
+      for (let i = 0; i < pixels.length; i++) {
+        const grey = 40 + 0.45 * pixels[i];
+        const share = shares ? shares[i] / 255 : 0;
+        const at = 4 * places[i];
+        data[at] = grey + share * (255 - grey);
+        data[at + 1] = grey + share * (150 - grey);
+        data[at + 2] = grey + share * (70 - grey);
+        data[at + 3] = 255;
+      }
+    });
+    for (const { canvas, image } of this.canvases) canvas.getContext("2d").putImageData(image, 0, 0);
+  }
+}
