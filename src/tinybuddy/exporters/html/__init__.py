@@ -27,7 +27,7 @@ from tinybuddy.training.metadata import statistics_beside, training_of
 
 HERE = Path(__file__).parent.resolve()
 # In the order in which they run.
-PARTS = ("link", "words", "story", "charts", "weights", "page")
+PARTS = ("charts", "link", "words", "story", "weights", "page")
 ENGINE = re.compile(r'<script type="text/plain" id="engine">\n(.*?)</script>', re.DOTALL)
 WORD_BITS = 18  # of 10,000 words, 1 in 25 other words has the hash of one of them
 MAX_WORDS = 12_000  # they take 1.3 bytes each; of more, none is kept

@@ -13,7 +13,9 @@ const facts = JSON.parse(document.getElementById("facts").textContent);
 const at = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
 const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-const ask = askWorker(at.engine.textContent + at.worker.textContent);
+// A page from file:// may start no worker that is a module.
+const engine = at.engine.textContent.replace(/^export (\{.*\};)?/gm, "");
+const ask = askWorker(`"use strict";\n${engine}${at.worker.textContent}`);
 const story = new Story(at.story);
 const state = {
   defaults: null, // settings of the model's own
@@ -26,8 +28,7 @@ const state = {
   head: null, // that is looked at; null for all
   chosen: null, // place that is looked at; null for the last
   drawn: null, // what was drawn of it
-  picture: null,
-  weights: null, // asked for, when they come into view
+  picture: null, // of all weights
 };
 
 start().catch((error) => say(error.message));
@@ -39,9 +40,10 @@ async function start() {
   state.config = config;
   describe(parameters);
   makeSettings();
-  new IntersectionObserver((seen) => seen.some((entry) => entry.isIntersecting) && showWeights(), { rootMargin: "400px" })
-    .observe(at.weights);
-  await follow(location.hash);
+  const followed = follow(location.hash); // first
+  state.picture = new Picture(at.weights, await ask("weights", {}), config.hiddenSize);
+  refresh();
+  await followed;
 }
 
 /** Does what a link says, or nothing but say what is wrong with it. */
@@ -106,14 +108,17 @@ async function step(action, asked) {
   story.add(tokens);
   if (action === "pick") story.spans.at(-1).classList.add("chosen");
   state.chosen = null;
-  if (ended) {
-    state.ended = true;
-    story.mark(true);
-    at.said.textContent = story.text;
-    say("The end.");
-  }
+  if (ended) end("The end.");
   refresh();
   return !ended;
+}
+
+function end(text) {
+  state.ended = true;
+  halt();
+  story.mark(true);
+  at.said.textContent = story.text; // for a screen reader, at once
+  say(text);
 }
 
 function halt() {
@@ -132,6 +137,7 @@ async function back() {
   const turn = state.turn;
   if (state.ended) {
     state.ended = false;
+    showPlaying();
     say("");
   }
   await ask("back", {});
@@ -145,8 +151,7 @@ async function pick(id) {
   halt();
   if (state.ended) return;
   if (id === 2) { // <eos>
-    state.ended = true;
-    say("The end, as you chose.");
+    end("The end, as you chose.");
     return;
   }
   await step("pick", { id });
@@ -214,6 +219,7 @@ function drawInside() {
   const most = weights.indexOf(Math.max(...weights));
   write(at.looked, `${which}, at “${name}”: most at “${tokens[start + most].name}”, ${Math.round(100 * weights[most])}%.` +
     (start ? ` Of what stands before these ${tokens.length - start} tokens the model sees nothing.` : ""));
+  if (state.chosen !== null) write(at.said, at.looked.textContent);
   write(at.about, `The token “${name}”, number ${index} of the story.`);
   write(at.now, name);
   lookInStory(weights, start);
@@ -250,13 +256,6 @@ function choose(index) {
   if (index === state.chosen) return;
   state.chosen = index;
   refresh();
-}
-
-async function showWeights() {
-  state.weights ??= ask("weights", {});
-  const tensors = await state.weights;
-  state.picture ??= new Picture(at.weights, tensors, state.config.hiddenSize);
-  if (state.drawn) state.picture.light(state.drawn.used);
 }
 
 /* What stays as it is */
@@ -306,7 +305,7 @@ function showSettings() {
 
 function showPlaying() {
   at.play.classList.toggle("playing", state.playing);
-  write(at.playName, state.playing ? "Pause" : "Play");
+  write(at.playName, state.playing ? "Pause" : state.ended ? "Again" : "Play");
 }
 
 function say(text) {
@@ -376,7 +375,7 @@ document.querySelector("[data-skip]").addEventListener("click", (event) => {
 
 /** Starts the worker; returns a function that asks it something. */
 function askWorker(code) {
-  const worker = new Worker(URL.createObjectURL(new Blob([code], { type: "text/javascript" })), { type: "module" });
+  const worker = new Worker(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
   const waiting = new Map();
   let number = 0;
   worker.onmessage = ({ data }) => {

@@ -1,5 +1,6 @@
 /* The story on the page: a span for each token, added at the end and taken from it, so that a long
    story costs no more a token than a short one. */
+import { make } from "./charts.js";
 import { WORD, isKnown } from "./words.js";
 
 export class Story {
@@ -47,7 +48,7 @@ export class Story {
     let from = Math.min(this.checked, this.tokens.length);
     do from--; while (from > 0 && /^($|[\p{L}'’])/u.test(this.tokens[from].text));
     this.checked = Math.max(0, from);
-    for (const kept of this.spans.slice(this.checked)) kept.classList.remove("unknown");
+    for (let i = this.checked; i < this.spans.length; i++) this.spans[i].textContent = this.tokens[i].text;
     this.mark(false);
   }
 
@@ -70,7 +71,7 @@ export class Story {
         break;
       }
       if (isKnown(word, this.words)) continue;
-      for (let t = tokenAt(index); t <= tokenAt(end - 1); t++) this.spans[first + t].classList.add("unknown");
+      for (let t = tokenAt(index); t <= tokenAt(end - 1); t++) underline(this.spans[first + t]);
     }
     this.checked = next;
   }
@@ -78,4 +79,10 @@ export class Story {
   get text() {
     return this.tokens.map((token) => token.text).join("");
   }
+}
+
+/** Marks a token, but not the spaces that it begins with. */
+function underline(span) {
+  const [, space, rest] = span.textContent.match(/^(\s*)(.*)$/s);
+  span.replaceChildren(space, make("u", "", rest));
 }

@@ -125,7 +125,7 @@ function nameOf(id) {
   if (alone.includes("\ufffd")) {
     return Array.from(tokenizer.pieces[id], (b) => b.toString(16).padStart(2, "0")).join(" ");
   }
-  return alone.replace(/ /g, "␣").replace(/\n/g, "↵");
+  return alone.replace(/ /g, "·").replace(/\n/g, "↵");
 }
 
 /** The logit lens (nostalgebraist 2020): the tokens that a residual stream would say, if the head
