@@ -188,7 +188,7 @@ async function draw() {
     state.drawn = seen;
     write(at.possible, drawBars(at.bars, next));
     drawInside();
-    state.picture?.light(seen.used);
+    state.picture?.light(seen.used, glow(), matchMedia("(prefers-color-scheme: dark)").matches);
   } catch (error) {
     if (turn === state.turn) say(error.message);
   }
@@ -198,10 +198,8 @@ function drawInside() {
   const seen = state.drawn;
   const { index, start } = seen;
   const { tokens } = story;
-  const style = getComputedStyle(document.documentElement);
-  const glow = style.getPropertyValue("--glow").split(",").map(Number);
-  drawHeads(at.heads, seen, tokens, state.head, style.getPropertyValue("--accent"));
-  drawLadder(at.ladder, seen.streams, glow);
+  drawHeads(at.heads, seen, tokens, state.head, `rgb(${glow()})`);
+  drawLadder(at.ladder, seen.streams, glow());
   const name = tokens[index].name;
   const heads = seen.attention.flat();
   const weights = state.head === null
@@ -223,6 +221,11 @@ function drawInside() {
   write(at.about, `The token “${name}”, number ${index} of the story.`);
   write(at.now, name);
   lookInStory(weights, start);
+}
+
+/** The accent colour, as it is now: red, green, blue. */
+function glow() {
+  return getComputedStyle(document.documentElement).getPropertyValue("--glow").split(",").map(Number);
 }
 
 function headName(head, heads) {
@@ -349,6 +352,7 @@ on(at.share, "click", async () => {
   history.replaceState(null, "", link);
   await navigator.clipboard?.writeText(location.href).then(() => say("The link is copied."), () => say("The link is in the address bar."));
 });
+on(matchMedia("(prefers-color-scheme: dark)"), "change", refresh);
 on(window, "hashchange", () => follow(location.hash));
 on(at.heads, "click", (event) => {
   const head = Number(event.target.closest("button")?.dataset.head ?? NaN);

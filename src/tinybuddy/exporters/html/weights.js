@@ -13,17 +13,19 @@ export class Picture {
     const groups = Array.from({ length: layers }, (_, group) => tensors.filter((t) => t.group === group));
     this.width = Math.max(...groups.map((group) => group.reduce((sum, t) => sum + across(t) + GAP, -GAP)));
     const [embedding, norm] = tensors.filter((tensor) => tensor.group < 0);
-    const bands = Math.ceil((embedding.rows + GAP + 1) / this.width);
+    const all = embedding.rows + GAP + 1;
+    const bands = Math.max(1, Math.round(all / this.width)); // as long as a layer, or nearly
+    const wide = Math.ceil(all / bands);
     this.canvases = [];
 
     const height = bands * (hidden + GAP) - GAP;
     const text = `embedding: a column of ${hidden} for each of ${embedding.rows.toLocaleString("en")} tokens; the last column is the final norm`;
-    element.append(make("figure", "", make("figcaption", "", text), this.canvas(height)));
+    element.append(make("figure", "", make("figcaption", "", text), this.canvas(wide, height)));
     this.place(embedding, 0, hidden);
     this.place(norm, embedding.rows + GAP, hidden);
     groups.forEach((group, n) => {
       const labels = make("div", "labels");
-      element.append(make("figure", "", make("figcaption", "", `layer ${n + 1}: attention, then feed-forward`), this.canvas(hidden), labels));
+      element.append(make("figure", "", make("figcaption", "", `layer ${n + 1}: attention, then feed-forward`), this.canvas(this.width, hidden), labels));
       let left = 0;
       for (const tensor of group) {
         this.place(tensor, left, hidden);
@@ -35,15 +37,14 @@ export class Picture {
         left += wide + GAP;
       }
     });
-    this.light(null);
   }
 
-  canvas(height) {
+  canvas(width, height) {
     const canvas = document.createElement("canvas");
-    [canvas.width, canvas.height] = [this.width, height];
+    [canvas.width, canvas.height] = [width, height];
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", "Weights as pixels; those that did the most are lit");
-    this.canvases.push({ canvas, image: new ImageData(this.width, height) });
+    this.canvases.push({ canvas, image: new ImageData(width, height) });
     return canvas;
   }
 
@@ -51,25 +52,23 @@ export class Picture {
   place(tensor, left, hidden) {
     const { rows, columns, name } = tensor;
     tensor.canvas = this.canvases.length - 1;
+    const { width } = this.canvases[tensor.canvas].image;
     tensor.places = Uint32Array.from(tensor.pixels, (_, i) => {
       const [row, column] = [Math.floor(i / columns), i % columns];
       const [x, y] = name === "down" ? [left + column, row] : [left + row, column];
-      return (Math.floor(x / this.width) * (hidden + GAP) + y) * this.width + (x % this.width);
+      return (Math.floor(x / width) * (hidden + GAP) + y) * width + (x % width);
     });
   }
 
   /** Draws all, and lights what was used: for each weight a share from 0 to 255. */
-  light(used) {
+  light(used, glow, dark) {
     this.tensors.forEach(({ pixels, places, canvas }, t) => {
       const { data } = this.canvases[canvas].image;
-      const shares = used?.[t];
+      const shares = used[t];
       for (let i = 0; i < pixels.length; i++) {
-        const grey = 40 + 0.45 * pixels[i];
-        const share = shares ? shares[i] / 255 : 0;
+        const grey = dark ? 24 + 0.4 * pixels[i] : 250 - 0.45 * pixels[i];
         const at = 4 * places[i];
-        data[at] = grey + share * (255 - grey);
-        data[at + 1] = grey + share * (150 - grey);
-        data[at + 2] = grey + share * (70 - grey);
+        for (let c = 0; c < 3; c++) data[at + c] = grey + (shares[i] / 255) * (glow[c] - grey);
         data[at + 3] = 255;
       }
     });
