@@ -8,7 +8,7 @@ const PROMPT = "Once upon a time";
 const MOST_TOKENS = 512; // at a press of a button, as on the command line
 const RATES = [2, 5, 12, 40, 150, Infinity]; // tokens a second
 const AT_ONCE = 64; // tokens, where there is no other limit
-const REST = 60; // milliseconds at least between two drawings
+const REST = 90; // milliseconds at least between two drawings
 const facts = JSON.parse(document.getElementById("facts").textContent);
 const at = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
 const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -85,14 +85,16 @@ async function play() {
   showPlaying();
   const turn = state.turn;
   const on = () => state.playing && turn === state.turn;
+  let since = performance.now();
   for (let left = MOST_TOKENS; left > 0 && on(); ) {
-    const rate = still ? Infinity : RATES[at.speed.value];
-    const count = Math.min(left, rate === Infinity ? AT_ONCE : Math.ceil(rate / 60));
-    const before = performance.now();
+    const pace = 1000 / (still ? Infinity : RATES[at.speed.value]); // milliseconds a token
+    const late = performance.now() - since; // as many at once as a slow machine is behind
+    const due = late >= AT_ONCE * pace ? AT_ONCE : Math.max(1, Math.floor(late / pace));
+    const count = Math.min(left, due);
+    since = performance.now();
     if (!(await step("draw", { count, settings: state.settings }))) break;
     left -= count;
-    const rest = rate === Infinity ? 0 : (1000 * count) / rate - (performance.now() - before);
-    await new Promise((resolve) => setTimeout(resolve, Math.max(0, rest)));
+    await pause(pace - (performance.now() - since));
   }
   if (on()) {
     halt();
@@ -157,6 +159,10 @@ async function pick(id) {
   await step("pick", { id });
 }
 
+function pause(milliseconds) {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
 /* What is drawn */
 
 let asked = false; // something changed since the last drawing
@@ -170,7 +176,7 @@ async function refresh() {
   while (asked) {
     asked = false;
     await draw();
-    await new Promise((resolve) => setTimeout(resolve, REST));
+    await pause(REST);
   }
   busy = false;
 }

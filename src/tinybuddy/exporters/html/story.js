@@ -3,6 +3,8 @@
 import { make } from "./charts.js";
 import { WORD, isKnown } from "./words.js";
 
+const PARAGRAPH = 200; // tokens, after which a sentence begins another: all of one is laid out anew
+
 export class Story {
   constructor(element) {
     this.element = element;
@@ -22,7 +24,9 @@ export class Story {
     const follow = element.scrollHeight - element.scrollTop - element.clientHeight < 80;
     for (const token of tokens) {
       let paragraph = element.lastElementChild;
-      if (!paragraph || this.tokens.at(-1).text.includes("\n")) {
+      const last = this.tokens.at(-1)?.text;
+      const long = paragraph?.childElementCount > PARAGRAPH && /[.!?]["”]?$/.test(last);
+      if (!paragraph || long || last.includes("\n")) {
         paragraph = document.createElement("p");
         element.append(paragraph);
       }

@@ -3,7 +3,6 @@
 import { make } from "./charts.js";
 
 const GAP = 3; // pixels between matrices
-const LABELS = { norm: "", gate: "gate", up: "up", down: "down", q: "query", k: "key", v: "value", o: "output" };
 
 export class Picture {
   constructor(element, tensors, hidden) {
@@ -25,13 +24,12 @@ export class Picture {
     this.place(norm, embedding.rows + GAP, hidden);
     groups.forEach((group, n) => {
       const labels = make("div", "labels");
-      element.append(make("figure", "", make("figcaption", "", `layer ${n + 1}: attention, then feed-forward`), this.canvas(this.width, hidden), labels));
+      element.append(make("figure", "", make("figcaption", "", `layer ${n + 1}: attention (query, key, value, output), then feed-forward (gate, up, down)`), this.canvas(this.width, hidden), labels));
       let left = 0;
       for (const tensor of group) {
         this.place(tensor, left, hidden);
         const wide = across(tensor);
-        const label = make("span", "", wide * 12 > this.width ? LABELS[tensor.name] : LABELS[tensor.name].slice(0, 1));
-        label.title = LABELS[tensor.name];
+        const label = make("span", "", tensor.name === "norm" ? "" : tensor.name);
         label.style.width = `${(100 * (wide + GAP)) / this.width}%`;
         labels.append(label);
         left += wide + GAP;
