@@ -60,6 +60,9 @@ FORMATS = {
         "tinybuddy.exporters.c",
     ),
     "html": Format(
-        "one page that tells stories and shows how", ("int8", "int4"), None, "tinybuddy.exporters.html"
+        "one page that tells stories and shows how",
+        ("int8", "int4"),
+        None,
+        "tinybuddy.exporters.html",
     ),
 }

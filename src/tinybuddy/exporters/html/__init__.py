@@ -1,8 +1,8 @@
 """One page that holds a model and its engine, tells stories and shows what goes on inside.
 
 It is put together from small files without a bundler. The engine is the module of the format js; it
-stands in the page as text, of which the page makes a worker. A content security policy lets the page
-fetch nothing and run no script but its own.
+stands in the page as text, of which the page makes a worker. A content security policy lets the
+page fetch nothing and run no script but its own.
 """
 
 from __future__ import annotations

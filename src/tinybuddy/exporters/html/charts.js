@@ -33,7 +33,6 @@ export function drawBars(list, { rows, possible }) {
     button.type = "button";
     button.dataset.id = id;
     button.className = drawn > 0 ? "" : "none";
-    button.setAttribute("aria-label", `Pick ${name}: ${percent(drawn)} to be drawn`);
     rail.style.setProperty("--drawn", drawn);
     rail.style.setProperty("--plain", plain);
     write(label, name);
@@ -59,11 +58,10 @@ export function drawHeads(element, { attention, start }, tokens, chosen, colour)
     const [layer, head] = [Math.floor(n / (heads + 1)), (n % (heads + 1)) - 1];
     const weights = attention[layer][head];
     const most = weights.indexOf(Math.max(...weights));
-    const name = tokens[start + most].name;
+    const text = `${tokens[start + most].name} ${Math.round(100 * weights[most])}%`;
     button.setAttribute("aria-pressed", String(Number(button.dataset.head) === chosen));
-    button.setAttribute("aria-label",
-      `Layer ${layer + 1}, head ${head + 1}: most at ${name}, ${percent(weights[most])}`);
-    write(button.lastChild, `${name} ${Math.round(100 * weights[most])}%`);
+    button.setAttribute("aria-label", `${text}, layer ${layer + 1}, head ${head + 1}`);
+    write(button.lastChild, text);
     drawColumns(button.firstChild, weights, colour);
   });
 }

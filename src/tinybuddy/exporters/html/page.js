@@ -356,7 +356,11 @@ on(at.reset, "click", () => {
 on(at.share, "click", async () => {
   const link = toLink(state, state.defaults);
   history.replaceState(null, "", link);
-  await navigator.clipboard?.writeText(location.href).then(() => say("The link is copied."), () => say("The link is in the address bar."));
+  const more = at.story.querySelector(".chosen") ? " Tokens that you picked are not in it." : "";
+  await navigator.clipboard.writeText(location.href).then(
+    () => say(`The link is copied.${more}`),
+    () => say(`The link is in the address bar.${more}`),
+  );
 });
 on(matchMedia("(prefers-color-scheme: dark)"), "change", refresh);
 on(window, "hashchange", () => follow(location.hash));
