@@ -44,7 +44,7 @@ def write(model: LoadedModel, out: Path, weights: str) -> None:
     page = {
         "policy": _policy(style, script),
         "style": style,
-        "facts": json.dumps(_facts(model)).replace("<", "\\u003c"),
+        "facts": re.sub("<(?=[!/s])", r"\\u003c", json.dumps(_facts(model)), flags=re.IGNORECASE),
         "engine": _inert(js.module_of(model, weights)),
         "worker": js.joined(_text("worker.js")),
         "script": script,
@@ -110,7 +110,7 @@ def _scorecard(measured: Any) -> list[str]:
         if isinstance(part, dict) and str(part.get("command")).startswith("tinybuddy evaluate ")
         for line in part.get("lines", [])
     ]
-    return [line for line in lines if "speaks English" in line or "weakest" in line][:2]
+    return [line for line in lines if "speaks English:" in line or "weakest" in line][:2]
 
 
 def _words(path: Path | None) -> dict[str, Any] | None:

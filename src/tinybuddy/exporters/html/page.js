@@ -282,7 +282,7 @@ function describe(parameters) {
     name.scope = "row";
     at.parts.append(make("tr", "", name, make("td", "", number(count))));
   }
-  at.measured.textContent = facts.measured.join(". ");
+  at.measured.textContent = facts.measured.map((line) => `${line[0].toUpperCase()}${line.slice(1)}.`).join(" ");
   at.shape.textContent = `Layers: ${config.numHiddenLayers}. Heads: ${config.numAttentionHeads}, for keys and values ${config.numKeyValueHeads}. ` +
     `Hidden size: ${config.hiddenSize}. Feed-forward: ${config.intermediateSize}. Vocabulary: ${number(config.vocabSize)} tokens. ` +
     `It sees ${config.maxPositionEmbeddings} tokens at a time.`;

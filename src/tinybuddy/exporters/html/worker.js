@@ -172,9 +172,15 @@ function used({ id, embedding, layers }) {
   const last = normed(x, weights.norm);
   return allTensors().map(({ values, columns }, t, { length }) => {
     const input = t === 0 ? last : t === length - 1 ? x : inputs[t - 1];
-    const amounts = values.map((value, i) => Math.abs(value * input[i % columns]));
-    const most = amounts.reduce((a, b) => Math.max(a, b), 1e-30);
-    const shares = Uint8Array.from(amounts, (amount) => (255 * amount) / most);
+    const amounts = new Float32Array(values.length);
+    let most = 1e-30;
+    for (let i = 0, column = 0; i < amounts.length; i++) {
+      amounts[i] = Math.abs(values[i] * input[column]);
+      if (amounts[i] > most) most = amounts[i];
+      if (++column === columns) column = 0;
+    }
+    const shares = new Uint8Array(amounts.length);
+    for (let i = 0; i < shares.length; i++) shares[i] = (255 * amounts[i]) / most;
     if (t === 0) shares.fill(255, id * columns, (id + 1) * columns);
     return shares;
   });
