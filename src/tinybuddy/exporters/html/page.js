@@ -34,7 +34,7 @@ const state = {
 start().catch((error) => say(error.message));
 
 async function start() {
-  const { config, sampleConfig, parameters, words } = await ask("open", { words: facts.words });
+  const { config, sampleConfig, parameters, words } = await ask("open", { packedWords: at.words.textContent, wordBytes: facts.wordBytes });
   story.words = words;
   state.defaults = state.settings = sampleConfig;
   state.config = config;

@@ -3,6 +3,7 @@ import { BUDDY, PCG32, bestOf, check, fromText, inflate, load, multiply, probabi
 
 const SHOWN = 10; // tokens that are shown as the next one
 const SAID = 3; // tokens that are shown at each layer
+const WORD_BITS = 18; // of a hash
 
 const model = load();
 const { config, tokenizer } = model;
@@ -13,9 +14,10 @@ let states = []; // of `random` before each token was drawn; null where none was
 
 const ACTIONS = {
   /** What the page should know of the model. */
-  open({ words }) {
+  open({ packedWords, wordBytes }) {
     const { sampleConfig, parameters } = model;
-    return { config, sampleConfig, parameters, words: words && unpackWords(words) };
+    const words = wordBytes ? unpackWords(inflate(fromText(packedWords), wordBytes)) : null;
+    return { config, sampleConfig, parameters, words };
   },
 
   /** Begins a story. */
@@ -187,12 +189,12 @@ function used({ id, embedding, layers }) {
 }
 
 /** A bit for each hash: whether a word of the training text has it. */
-function unpackWords({ bits, size, gaps }) {
-  const known = new Uint8Array(2 ** bits / 8);
+function unpackWords(gaps) {
+  const known = new Uint8Array(2 ** WORD_BITS / 8);
   let hash = 0;
-  for (const gap of inflate(fromText(gaps), size)) {
+  for (const gap of gaps) {
     hash += gap;
     if (gap < 255) known[hash >> 3] |= 1 << (hash & 7);
   }
-  return { known, mask: 2 ** bits - 1 };
+  return { known, mask: 2 ** WORD_BITS - 1 };
 }

@@ -7,7 +7,6 @@ file of 91 KB, which 84k parameters take at most, is 7 KB shorter than in base 6
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import shutil
@@ -71,8 +70,13 @@ def write(model: LoadedModel, out: Path, weights: str) -> None:
     _write_text(out / "package.json", json.dumps(package, indent=2) + "\n")
 
 
-def module_of(model: LoadedModel, weights: str) -> str:
-    """Text of the module, its weights of a type.
+def module_of(model: LoadedModel, weights: str, digits: str = DIGITS) -> str:
+    """Text of the module.
+
+    Args:
+        model: what it holds.
+        weights: their type.
+        digits: that its file is written with.
 
     Raises:
         TinybuddyError: if the model is too large, or its tokenizer is not of this package.
@@ -86,7 +90,7 @@ def module_of(model: LoadedModel, weights: str) -> str:
         '//   for await (const piece of load().stream("Once upon a time", { seed: 1 })) ...\n'
         "// Made by tinybuddy. The code is under the MIT licence, without any warranty.\n"
     )
-    tail = f'const DIGITS = "{DIGITS}";\nconst BUDDY =\n  "{in_base_85(data)}";\n'
+    tail = f'const DIGITS = {json.dumps(digits)};\nconst BUDDY =\n  "{as_text(data, digits)}";\n'
     return "\n".join([head, *map(_part, PARTS), tail])
 
 
@@ -151,9 +155,18 @@ def _node() -> tuple[str, str]:
     return found, version[1]
 
 
-def in_base_85(data: bytes) -> str:
-    """Text that the module's `fromText` reads, with up to three zeros at its end."""
-    return base64.b85encode(data, pad=True).decode("ascii")
+def as_text(data: bytes, digits: str = DIGITS) -> str:
+    """Text that the module's `fromText` reads, with a few zeros at its end.
+
+    Of 85 digits 5 hold 4 bytes, and of 116 digits 7 hold 6: no more than a float64 counts exactly.
+    """
+    base = len(digits)
+    size = 4 if base == 85 else 6
+    text = []
+    for at in range(0, len(data), size):
+        number = int.from_bytes(data[at : at + size].ljust(size, b"\0"))
+        text += [digits[number // base**place % base] for place in range(size, -1, -1)]
+    return "".join(text)
 
 
 def _part(name: str) -> str:

@@ -9,13 +9,15 @@ export function load(bytes = fromText(BUDDY)) {
   return new Model(bytes);
 }
 
-/** Bytes of a text in base 85: five characters for four bytes. */
+/** Bytes of a text: a block has one more digit than bytes, 5 of 85 digits or 7 of 116. */
 function fromText(text) {
-  const view = new DataView(new ArrayBuffer((text.length / 5) * 4));
-  for (let i = 0; i < text.length; i += 5) {
+  const base = DIGITS.length;
+  const size = base === 85 ? 4 : 6;
+  const bytes = new Uint8Array((text.length / (size + 1)) * size);
+  for (let i = 0, end = size; i < text.length; i += size + 1, end += size) {
     let number = 0;
-    for (const digit of text.slice(i, i + 5)) number = number * 85 + DIGITS.indexOf(digit);
-    view.setUint32((i / 5) * 4, number);
+    for (const digit of text.slice(i, i + size + 1)) number = number * base + DIGITS.indexOf(digit);
+    for (let at = end; at-- > end - size; number = Math.floor(number / 256)) bytes[at] = number % 256;
   }
-  return new Uint8Array(view.buffer);
+  return bytes;
 }
