@@ -1,6 +1,6 @@
 """One page that holds a model and its engine, tells stories and shows what goes on inside.
 
-It is put together from small files without a bundler. The engine is the module of the format js; it
+It is put together from small files without a bundler. The engine is that of the format js; it
 stands in the page as text, of which the page makes a worker. A content security policy lets the
 page fetch nothing and run no script but its own.
 """
@@ -26,9 +26,21 @@ from tinybuddy.formats.loaded import LoadedModel, ModelFiles
 from tinybuddy.training.metadata import statistics_beside, training_of
 
 HERE = Path(__file__).parent.resolve()
-# In the order in which they run.
-PARTS = ("charts", "link", "words", "story", "weights", "page")
-ENGINE = re.compile(r'<script type="text/plain" id="engine">\n(.*?)</script>', re.DOTALL)
+PARTS = ("charts", "link", "words", "story", "weights", "page")  # in the order in which they run
+ENGINE = ("session", "decoder", "sampling", "tokenizer", "file", "inflate")  # of the format js
+CODE = re.compile(r'<script type="text/plain" id="(?:engine|worker)">\n(.*?)</script>', re.DOTALL)
+# What the worker is asked when it is checked, as if it were the module of the format js.
+ASKED = """
+export const load = () => ({
+  tokenizer,
+  session: (prompt) => new Session(model, decoder, prompt),
+  generate(prompt, { seed, maxNewTokens: count }) {
+    ACTIONS.begin({ prompt, seed, picks: [] });
+    const { tokens } = ACTIONS.draw({ count, settings: {} });
+    return prompt + tokens.map(({ text }) => text).join("");
+  },
+});
+"""
 WORD_BITS = 18  # of 10,000 words, 1 in 25 other words has the hash of one of them
 MAX_WORDS = 12_000  # they take 1.3 bytes each; of more, none is kept
 MAX_LINE = 300  # of what was measured
@@ -48,12 +60,13 @@ def write(model: LoadedModel, out: Path, weights: str) -> None:
     files = own_tokenizer(model)
     word_bytes, words = _words(files.path)
     facts = json.dumps(_facts(files) | {"wordBytes": word_bytes})
+    engine = _tabbed("\n".join(map(js.part_of, ENGINE)))
     page = {
         "policy": _policy(style, script),
         "style": style,
         "facts": facts.replace("<", r"\u003c"),  # so that none of it is a tag
         "words": words,
-        "engine": _tabbed(js.module_of(model, weights, DIGITS)),
+        "engine": engine + js.weights_of(model, weights, DIGITS),
         "worker": _tabbed(js.joined(_text("worker.js"))),
         "script": script,
     }
@@ -62,19 +75,28 @@ def write(model: LoadedModel, out: Path, weights: str) -> None:
 
 
 def check(model: LoadedModel, out: Path, weights: str) -> str:
-    """Let Node.js generate the golden texts and some drawn ones with the engine in the page.
+    """Let Node.js generate the golden texts and some drawn ones with the code of the page's worker.
 
     Raises:
         NotInstalledError: if there is no Node.js, or an old one.
         TinybuddyError: if it does otherwise.
     """
-    found = ENGINE.search(out.read_text(encoding="utf-8"))
-    if not found:
-        raise TinybuddyError(f"{out} holds no engine: not kept.")
     with tempfile.TemporaryDirectory() as folder:
-        module = Path(folder) / "engine.js"
-        module.write_text(found[1], encoding="utf-8", newline="\n")
+        module = Path(folder) / "worker.js"
+        module.write_text(module_in(out), encoding="utf-8", newline="\n")
         return js.check(model, module, weights)
+
+
+def module_in(page: Path) -> str:
+    """A module that loads and asks a model as the worker of a page does.
+
+    Raises:
+        TinybuddyError: if the page holds none.
+    """
+    code = CODE.findall(page.read_text(encoding="utf-8"))
+    if len(code) != 2:
+        raise TinybuddyError(f"{page} holds no engine: not kept.")
+    return "".join(["let onmessage;\n", *code, ASKED])
 
 
 def _policy(style: str, script: str) -> str:

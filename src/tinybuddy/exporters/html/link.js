@@ -2,6 +2,7 @@
    checked before any of it is used. */
 
 const LONGEST_PROMPT = 20_000;
+const MOST_PICKS = 1000;
 
 export const SETTINGS = {
   temperature: { label: "temperature", short: "t", least: 0, most: 2, step: 0.05, why: "Lower: the likeliest. Higher: bolder." },
@@ -11,23 +12,29 @@ export const SETTINGS = {
   repetitionPenalty: { label: "repetition penalty", short: "r", least: 1, most: 2, step: 0.05, why: "Rarer, what was said before." },
 };
 
-export function toLink({ prompt, seed, settings }, defaults) {
+export function toLink({ prompt, seed, settings }, picks, defaults) {
+  if (picks.length > MOST_PICKS) {
+    throw new Error("With the settings as they are now it would be another story: no link can hold this one.");
+  }
   const pairs = [["prompt", prompt], ["seed", seed]];
   for (const [name, { short }] of Object.entries(SETTINGS)) {
     if (settings[name] !== defaults[name]) pairs.push([short, settings[name]]);
   }
+  if (picks.length) pairs.push(["picks", picks.map((pick) => pick.join(".")).join("_")]);
   return "#" + pairs.map(([key, value]) => `${key}=${encodeURIComponent(value)}`).join("&");
 }
 
-/** What a link says; throws a sentence if it says what cannot be. */
-export function fromLink(hash, defaults) {
-  const found = { prompt: null, seed: null, settings: { ...defaults } };
+/** What a link says; throws a sentence if it says what cannot be. A pick is a place of the story and
+    the token there. */
+export function fromLink(hash, defaults, vocabSize) {
+  const found = { prompt: null, seed: null, picks: [], settings: { ...defaults } };
   if (hash.length > 12 * LONGEST_PROMPT) throw new Error("This link is too long: nothing of it is used.");
   for (const pair of hash.slice(1).split("&").filter(Boolean)) {
     const [key, text = ""] = pair.split(/=(.*)/s);
     const setting = Object.keys(SETTINGS).find((name) => SETTINGS[name].short === key);
     if (key === "prompt") found.prompt = promptOf(decoded(text));
     else if (key === "seed") found.seed = seedOf(decoded(text));
+    else if (key === "picks") found.picks = picksOf(text, vocabSize);
     else if (setting) found.settings[setting] = settingOf(setting, text);
     else throw new Error("This link holds something that no link of this page does: nothing of it is used.");
   }
@@ -48,6 +55,17 @@ export function seedOf(text) {
     throw new Error("A seed is a whole number from 0 to 9,007,199,254,740,991.");
   }
   return seed;
+}
+
+function picksOf(text, vocabSize) {
+  const picks = text.split("_", MOST_PICKS + 1).map((pick) => {
+    const [, place, id] = pick.match(/^(\d{1,6})\.(\d{1,5})$/) ?? [];
+    return [Number(place), Number(id)];
+  });
+  if (picks.length > MOST_PICKS || !picks.every(([place, id]) => place > 0 && id >= 2 && id < vocabSize)) {
+    throw new Error(`The link's picks are no tokens of this model, or more than ${MOST_PICKS}.`);
+  }
+  return picks;
 }
 
 function settingOf(name, text) {

@@ -3,6 +3,7 @@ import { children, drawBars, drawHeads, drawLadder, make, write } from "./charts
 import { SETTINGS, fromLink, promptOf, seedOf, toLink } from "./link.js";
 import { Story } from "./story.js";
 import { Picture } from "./weights.js";
+import { WORD, isKnown } from "./words.js";
 
 const PROMPT = "Once upon a time";
 const MOST_TOKENS = 512; // at a press of a button, as on the command line
@@ -14,14 +15,14 @@ const at = Object.fromEntries([...document.querySelectorAll("[id]")].map((elemen
 const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 // A page from file:// may start no worker that is a module.
-const engine = at.engine.textContent.replace(/^export (\{.*\};)?/gm, "");
-const ask = askWorker(`"use strict";\n${engine}${at.worker.textContent}`);
+const ask = askWorker(`"use strict";\n${at.engine.textContent}${at.worker.textContent}`);
 const story = new Story(at.story);
 const state = {
   defaults: null, // settings of the model's own
   settings: null,
   prompt: PROMPT,
   seed: 0,
+  picks: [], // that came with the link: place and id
   playing: false,
   ended: false,
   turn: 0, // of stories
@@ -51,26 +52,27 @@ async function follow(hash) {
   halt();
   let found;
   try {
-    found = fromLink(hash, state.defaults);
+    found = fromLink(hash, state.defaults, state.config.vocabSize);
   } catch (error) {
     say(error.message);
-    if (!story.tokens.length) await begin(PROMPT, 0, false);
+    if (!story.tokens.length) await begin(PROMPT, 0, [], false);
     return;
   }
   state.settings = found.settings;
   showSettings();
-  await begin(found.prompt ?? PROMPT, found.seed ?? 0);
+  await begin(found.prompt ?? PROMPT, found.seed ?? 0, found.picks);
 }
 
 /** Begins a story, and tells it. */
-async function begin(prompt, seed, told = true) {
+async function begin(prompt, seed, picks = [], told = true) {
   halt();
   const turn = ++state.turn;
-  const { tokens, unknown } = await ask("begin", { prompt, seed });
+  const { tokens, unknown } = await ask("begin", { prompt, seed, picks });
   if (turn !== state.turn) return;
-  Object.assign(state, { prompt, seed, ended: false, chosen: null });
+  Object.assign(state, { prompt, seed, picks, ended: false, chosen: null });
   at.prompt.value = prompt;
   at.seed.value = seed;
+  showTyped();
   story.clear();
   story.add(tokens, true);
   story.spans[0].hidden = true; // <bos>
@@ -80,7 +82,7 @@ async function begin(prompt, seed, told = true) {
 }
 
 async function play() {
-  if (state.ended) return begin(state.prompt, state.seed);
+  if (state.ended) return begin(state.prompt, state.seed, state.picks);
   state.playing = true;
   showPlaying();
   const turn = state.turn;
@@ -108,7 +110,6 @@ async function step(action, asked) {
   const { tokens, ended } = await ask(action, asked);
   if (turn !== state.turn) return false;
   story.add(tokens);
-  if (action === "pick") story.spans.at(-1).classList.add("chosen");
   state.chosen = null;
   if (ended) end("The end.");
   refresh();
@@ -227,6 +228,20 @@ function drawInside() {
   write(at.about, `The token “${name}”, number ${index} of the story.`);
   write(at.now, name);
   lookInStory(weights, start);
+}
+
+/** The tokens of what is typed: if there are many, the last ones. */
+async function showTyped() {
+  const prompt = at.prompt.value;
+  const { count, names, unknown } = await ask("tokens", { prompt: promptOf(prompt) });
+  if (prompt !== at.prompt.value) return;
+  const chips = children(at.typed, names.length, () => make("span"));
+  names.forEach((name, i) => write(chips[i], name));
+  const strange = story.words ? [...prompt.matchAll(WORD)].map(([word]) => word).filter((word) => !isKnown(word, story.words)) : [];
+  const parts = [count ? `${count.toLocaleString("en")} ${count === 1 ? "token" : "tokens"}.` : "No token: it begins as it likes."];
+  if (unknown) parts.push(`The model does not know ${unknown}.`);
+  if (strange.length) parts.push(`Its training text never had “${strange[0]}”.`);
+  write(at.count, parts.join(" "));
 }
 
 /** The accent colour, as it is now: red, green, blue. */
@@ -353,13 +368,14 @@ on(at.reset, "click", () => {
   showSettings();
   refresh();
 });
+on(at.prompt, "input", showTyped);
 on(at.share, "click", async () => {
-  const link = toLink(state, state.defaults);
-  history.replaceState(null, "", link);
-  const more = at.story.querySelector(".chosen") ? " Tokens that you picked are not in it." : "";
+  halt();
+  const picks = await ask("picks", { settings: state.settings, end: state.ended });
+  history.replaceState(null, "", toLink(state, picks, state.defaults));
   await navigator.clipboard.writeText(location.href).then(
-    () => say(`The link is copied.${more}`),
-    () => say(`The link is in the address bar.${more}`),
+    () => say("The link is copied."),
+    () => say("The link is in the address bar."),
   );
 });
 on(matchMedia("(prefers-color-scheme: dark)"), "change", refresh);
@@ -371,7 +387,7 @@ on(at.heads, "click", (event) => {
   drawInside();
 });
 for (const text of [at.story, at.window]) {
-  on(text, "pointerover", (event) => {
+  on(text, "pointermove", (event) => {
     if (!state.playing && event.target.dataset.index) choose(Number(event.target.dataset.index));
   });
   on(text, "click", (event) => event.target.dataset.index && choose(Number(event.target.dataset.index)));

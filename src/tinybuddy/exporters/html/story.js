@@ -33,7 +33,7 @@ export class Story {
       const span = document.createElement("span");
       span.textContent = token.text;
       span.dataset.index = this.tokens.length;
-      if (given) span.className = "given";
+      span.className = given ? "given" : token.picked ? "chosen" : "";
       paragraph.append(span);
       this.tokens.push(token);
       this.spans.push(span);

@@ -1,15 +1,22 @@
 /* What stands behind the engine in the worker: it keeps the text, and answers the page. */
-import { BUDDY, PCG32, bestOf, check, fromText, inflate, load, multiply, probabilities, readFile, rmsNorm, sample } from "../js/buddy.js";
+import { Decoder, multiply, rmsNorm } from "../js/decoder.js";
+import { fromText, readFile } from "../js/file.js";
+import { inflate } from "../js/inflate.js";
+import { PCG32, bestOf, probabilities, sample } from "../js/sampling.js";
+import { Session, check } from "../js/session.js";
+import { BUDDY } from "../js/weights.js";
 
 const SHOWN = 10; // tokens that are shown as the next one
+const TYPED = 60; // tokens of a prompt that are shown while it is typed
 const SAID = 3; // tokens that are shown at each layer
 const WORD_BITS = 18; // of a hash
 
-const model = load();
-const { config, tokenizer } = model;
+const model = readFile(fromText(BUDDY));
+const { config, tokenizer, weights } = model;
+const decoder = new Decoder(config, weights);
 const scratch = new Float64Array(config.vocabSize);
-let weights; // unpacked once more when someone looks at them
 let session, random, text;
+let begun; // with what the story began
 let states = []; // of `random` before each token was drawn; null where none was
 
 const ACTIONS = {
@@ -20,10 +27,18 @@ const ACTIONS = {
     return { config, sampleConfig, parameters, words };
   },
 
-  /** Begins a story. */
-  begin({ prompt, seed }) {
-    session = model.session(prompt);
+  /** The tokens of a text that is being typed: their number, and the last ones. */
+  tokens({ prompt }) {
+    const ids = tokenizer.encode(prompt);
+    const names = ids.slice(-TYPED).map(nameOf);
+    return { count: ids.length, names, unknown: tokenizer.unknown(prompt) };
+  },
+
+  /** Begins a story. `picks` are tokens that are not drawn: pairs of place and id. */
+  begin({ prompt, seed, picks }) {
+    session = new Session(model, decoder, prompt);
     random = new PCG32(seed);
+    begun = { prompt, seed, picks: new Map(picks), length: session.ids.length };
     states = session.ids.map(() => null);
     text = tokenizer.decoder();
     return { tokens: session.ids.map(told), unknown: tokenizer.unknown(prompt) };
@@ -35,18 +50,21 @@ const ACTIONS = {
     const tokens = [];
     while (tokens.length < count) {
       const state = random.state;
-      const id = sample(session.logits, checked, random, session.ids, scratch);
+      const picked = begun.picks.get(session.ids.length);
+      const id = picked ?? sample(session.logits, checked, random, session.ids, scratch);
       if (id === tokenizer.eos) {
         random.state = state;
         return { tokens, ended: true };
       }
-      tokens.push(read(id, state));
+      tokens.push(read(id, picked === undefined ? state : null));
     }
     return { tokens, ended: false };
   },
 
-  /** Reads a token that the page chose. */
+  /** Reads a token that the page chose; picks that came later were for another story. */
   pick({ id }) {
+    const here = session.ids.length;
+    for (const place of begun.picks.keys()) if (place >= here) begun.picks.delete(place);
     return { tokens: [read(id, null)], ended: false };
   },
 
@@ -57,6 +75,24 @@ const ACTIONS = {
     text = tokenizer.decoder();
     session.ids.slice(-4).forEach((id) => text(id)); // a character may lack up to three bytes
     return {};
+  },
+
+  /** What must be picked for a story with these settings to be the one that stands here: more than
+      was, where they were others on the way. `end` is whether it ends here. */
+  picks({ settings, end }) {
+    const checked = check({ ...model.sampleConfig }, settings);
+    const draw = new PCG32(begun.seed);
+    const again = new Session(model, decoder, begun.prompt);
+    const found = [];
+    for (const id of [...session.ids, ...(end ? [tokenizer.eos] : [])].slice(begun.length)) {
+      const { state } = draw;
+      if (sample(again.logits, checked, draw, again.ids, scratch) !== id) {
+        draw.state = state;
+        found.push([again.ids.length, id]);
+      }
+      again.step(id);
+    }
+    return found;
   },
 
   /** The tokens that may come next, as the model scores them and as they would be drawn. */
@@ -72,7 +108,6 @@ const ACTIONS = {
 
   /** What the model computed at a place of the text. */
   look({ index }) {
-    weights ??= readFile(fromText(BUDDY)).weights;
     const seen = session.inspect(index);
     const streams = [seen.embedding, ...seen.layers.map((layer) => layer.residual)];
     return {
@@ -86,7 +121,6 @@ const ACTIONS = {
 
   /** All weights, as the page draws them: 128 is 0, 3 standard deviations are black or white. */
   weights() {
-    weights ??= readFile(fromText(BUDDY)).weights;
     return allTensors().map(({ name, group, rows, columns, values }) => {
       const deviation = Math.sqrt(values.reduce((sum, x) => sum + x * x, 0) / values.length);
       const centre = name === "norm" ? 1 : 0;
@@ -111,7 +145,7 @@ onmessage = ({ data: { number, action, asked } }) => {
 function read(id, state) {
   session.step(id);
   states.push(state);
-  return told(id);
+  return { ...told(id), picked: state === null };
 }
 
 /** A token and the characters that it finishes. */

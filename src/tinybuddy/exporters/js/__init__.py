@@ -35,7 +35,7 @@ CHECK = HERE / "check.mjs"
 NAME, TYPES = "buddy.js", "buddy.d.ts"
 # What the module is put together from, in the order in which one would read it; `weights.js`, the
 # last one, is written here.
-PARTS = ("index", "model", "decoder", "sampling", "tokenizer", "file", "inflate")
+PARTS = ("index", "model", "session", "decoder", "sampling", "tokenizer", "file", "inflate")
 OLDEST_NODE = 18
 SEEDS = range(4)
 DIGITS = string.digits + string.ascii_letters.swapcase() + "!#$%&()*+-;<=>?@^_`{|}~"  # of b85encode
@@ -54,7 +54,15 @@ def write(model: LoadedModel, out: Path, weights: str) -> None:
     Raises:
         TinybuddyError: if the model is too large, or its tokenizer is not of this package.
     """
-    module = module_of(model, weights)
+    head = (
+        f"// A language model of {model.config.parameters:,} parameters, of {BITS[weights]} bits "
+        "each, and all that runs it:\n"
+        '//   import { load } from "./buddy.js";\n'
+        '//   for await (const piece of load().stream("Once upon a time", { seed: 1 })) ...\n'
+        "// Made by tinybuddy. The code is under the MIT licence, without any warranty.\n"
+    )
+    parts = [part_of(name, exports=name == PARTS[0]) for name in PARTS]
+    module = "\n".join([head, *parts, weights_of(model, weights)])
     if out.suffix in (".js", ".mjs"):
         _write_text(out, module)
         return
@@ -70,8 +78,8 @@ def write(model: LoadedModel, out: Path, weights: str) -> None:
     _write_text(out / "package.json", json.dumps(package, indent=2) + "\n")
 
 
-def module_of(model: LoadedModel, weights: str, digits: str = DIGITS) -> str:
-    """Text of the module.
+def weights_of(model: LoadedModel, weights: str, digits: str = DIGITS) -> str:
+    """The part of the module that holds the model.
 
     Args:
         model: what it holds.
@@ -81,17 +89,8 @@ def module_of(model: LoadedModel, weights: str, digits: str = DIGITS) -> str:
     Raises:
         TinybuddyError: if the model is too large, or its tokenizer is not of this package.
     """
-    bits = BITS[weights]
-    data = pack_compact(own_tokenizer(model), bits)
-    head = (
-        f"// A language model of {model.config.parameters:,} parameters, of {bits} bits each, and "
-        "all that runs it:\n"
-        '//   import { load } from "./buddy.js";\n'
-        '//   for await (const piece of load().stream("Once upon a time", { seed: 1 })) ...\n'
-        "// Made by tinybuddy. The code is under the MIT licence, without any warranty.\n"
-    )
-    tail = f'const DIGITS = {json.dumps(digits)};\nconst BUDDY =\n  "{as_text(data, digits)}";\n'
-    return "\n".join([head, *map(_part, PARTS), tail])
+    data = as_text(pack_compact(own_tokenizer(model), BITS[weights]), digits)
+    return f'const DIGITS = {json.dumps(digits)};\nconst BUDDY =\n  "{data}";\n'
 
 
 def check(model: LoadedModel, out: Path, weights: str) -> str:
@@ -169,9 +168,9 @@ def as_text(data: bytes, digits: str = DIGITS) -> str:
     return "".join(text)
 
 
-def _part(name: str) -> str:
-    """A part of the module; of the first one, what it exports is exported."""
-    return joined(_text(f"{name}.js"), exports=name == PARTS[0])
+def part_of(name: str, *, exports: bool = False) -> str:
+    """A part of the module."""
+    return joined(_text(f"{name}.js"), exports=exports)
 
 
 def joined(text: str, *, exports: bool = False) -> str:
