@@ -29,6 +29,7 @@ story: $(VENV)/story  ## install, train a model, tell its story
 	@echo "A story of tinybuddy-80k-deep, released, which had an hour and 19,390 stories:"
 	@$(BIN)/tinybuddy generate "Once upon a time" </dev/null
 	@echo
+	@echo "See how yours works, in a browser: runs/story/story.html"
 	@echo "To go on, so that tinybuddy is found: source $(BIN)/activate"
 
 test: check  ## install, lint, types, imports, the fast tests

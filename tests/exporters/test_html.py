@@ -276,7 +276,7 @@ def test_one_types_picks_hovers_steps_back_and_shares(pages: Pages, opened: Open
 
 @pytest.mark.slow
 def test_a_link_tells_the_story_again_whatever_was_done_on_the_way(pages: Pages, opened: Opened):
-    page_file, model = pages(DEFAULT_MODEL)
+    page_file, _ = pages(DEFAULT_MODEL)
     page = opened(page_file, "#prompt=One%20day&seed=7&t=0.7")
     _ended(page)
     page.click("#back")

@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from tinybuddy.corpus.statistics import read_statistics
-from tinybuddy.errors import TinybuddyError
+from tinybuddy.errors import TinybuddyError, counted
 from tinybuddy.exporters import js
 from tinybuddy.exporters.golden import own_tokenizer
 from tinybuddy.formats.loaded import LoadedModel, ModelFiles
+from tinybuddy.formats.runs import name_of
 from tinybuddy.training.metadata import statistics_beside, training_of
 
 HERE = Path(__file__).parent.resolve()
@@ -50,7 +51,12 @@ DIGITS = "".join(chr(c) for c in range(1, 127) if chr(c) not in '\t\n\v\f\r\x1a"
 
 
 def write(model: LoadedModel, out: Path, weights: str) -> None:
-    """Write the page.
+    """Write the page; raises as `page_of`."""
+    out.write_text(page_of(model, weights), encoding="utf-8", newline="\n")
+
+
+def page_of(model: LoadedModel, weights: str) -> str:
+    """Text of the page.
 
     Raises:
         TinybuddyError: if the model is too large, or its tokenizer is not of this package.
@@ -70,8 +76,7 @@ def write(model: LoadedModel, out: Path, weights: str) -> None:
         "worker": _tabbed(js.joined(_text("worker.js"))),
         "script": script,
     }
-    text = re.sub(r"\{\{(\w+)\}\}", lambda found: page[found[1]], _text("page.html"))
-    out.write_text(text, encoding="utf-8", newline="\n")
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: page[found[1]], _text("page.html"))
 
 
 def check(model: LoadedModel, out: Path, weights: str) -> str:
@@ -121,11 +126,13 @@ def _facts(files: ModelFiles) -> dict[str, Any]:
     training = training_of(files.path) if files.path else {}
     recipe = training.get("recipe")
     name = training.get("name") or (recipe.get("name") if isinstance(recipe, dict) else None)
+    if files.path and files.path.parent.name == "checkpoints":
+        name = name_of(files.path)
     return {
         "name": str(name or "a model of my own")[:80],
         "parts": files.config.breakdown(),
         "parameters": files.config.parameters,
-        "measured": _scorecard(training.get("measured")),
+        "measured": _scorecard(training.get("measured")) or _result(training.get("result")),
     }
 
 
@@ -139,6 +146,15 @@ def _scorecard(measured: Any) -> list[str]:
         for line in part.get("lines", [])
     ]
     return [line for line in lines if "speaks English:" in line or "weakest" in line][:2]
+
+
+def _result(result: Any) -> list[str]:
+    """What its own run measured."""
+    match result:
+        case {"bits_per_byte": float(bits), "validation_stories": int(stories)}:
+            tales = counted(stories, "story", "stories")
+            return [f"It needs {bits:.3f} bits a byte to guess {tales} that it has not seen"]
+    return []
 
 
 def _words(path: Path | None) -> tuple[int, str]:

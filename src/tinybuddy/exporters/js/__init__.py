@@ -16,6 +16,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinybuddy.errors import NotInstalledError, TinybuddyError
 from tinybuddy.exporters.golden import (
     BITS,
@@ -161,11 +163,10 @@ def as_text(data: bytes, digits: str = DIGITS) -> str:
     """
     base = len(digits)
     size = 4 if base == 85 else 6
-    text = []
-    for at in range(0, len(data), size):
-        number = int.from_bytes(data[at : at + size].ljust(size, b"\0"))
-        text += [digits[number // base**place % base] for place in range(size, -1, -1)]
-    return "".join(text)
+    rows = np.frombuffer(data + bytes(-len(data) % size), np.uint8).reshape(-1, size)
+    numbers = rows @ 256 ** np.arange(size - 1, -1, -1)
+    places = numbers[:, None] // base ** np.arange(size, -1, -1) % base
+    return str(np.frombuffer(digits.encode("ascii"), np.uint8)[places].tobytes(), "ascii")
 
 
 def part_of(name: str, *, exports: bool = False) -> str:
