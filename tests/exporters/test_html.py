@@ -29,6 +29,7 @@ from tinybuddy.generation.model import Model, load
 
 Pages = Callable[[str], tuple[Path, Model]]
 Opened = Callable[..., Any]
+AXE = Path(__file__).parent / "node" / "node_modules" / "axe-core" / "axe.min.js"
 HOSTILE = {
     "script": ("#prompt=%3Cimg%20src%3Dx%20onerror%3Ddocument.title%3D1%3E&seed=<script>", "seed"),
     "long": ("#prompt=" + "a%20" * 100_000, "too long"),
@@ -395,6 +396,28 @@ def test_the_page_fits_and_nothing_moves(width: int, scheme: str, pages: Pages, 
     page.click("#play")
     _ended(page)
     assert page.evaluate(measure) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [360, 768, 1400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(width: int, scheme: str, pages: Pages, opened: Opened):
+    if not AXE.exists():
+        pytest.skip(f"needs axe-core: npm ci --prefix {AXE.parents[2]}")
+    page = opened(
+        pages(DEFAULT_MODEL)[0],
+        "#prompt=A%20zorbling&seed=1",
+        viewport={"width": width, "height": 800},
+        color_scheme=scheme,
+    )
+    _ended(page)
+    page.locator("#weights canvas").first.wait_for()
+    page.keyboard.press("Tab")  # the link that skips to the story
+    page.evaluate(AXE.read_text("utf-8"))
+    found = page.evaluate("axe.run()")
+    assert [(each["id"], each["nodes"]) for each in found["violations"]] == []
+    passed = {each["id"] for each in found["passes"]}
+    assert passed >= {"color-contrast", "label", "button-name", "html-has-lang", "landmark-one-main"}
 
 
 @pytest.mark.slow

@@ -73,8 +73,9 @@ function drawColumns(canvas, weights, colour) {
   pen.clearRect(0, 0, width, height);
   pen.fillStyle = colour;
   const step = width / Math.max(24, weights.length);
+  const most = Math.max(...weights);
   weights.forEach((weight, i) => {
-    const size = Math.max(1, Math.sqrt(weight) * height);
+    const size = Math.max(1, (weight / most) * height);
     pen.fillRect(i * step, height - size, Math.max(1, step - 1), size);
   });
 }

@@ -226,7 +226,8 @@ function drawInside() {
     (start ? ` Of what stands before these ${tokens.length - start} tokens the model sees nothing.` : ""));
   if (state.chosen !== null) write(at.said, at.looked.textContent);
   write(at.about, `The token “${name}”, number ${index} of the story.`);
-  write(at.now, name);
+  write(at.now, `“${name}”`);
+  reveal(at.window, at.window.children[index - start]);
   lookInStory(weights, start);
 }
 
@@ -247,6 +248,13 @@ async function showTyped() {
 /** The accent colour, as it is now: red, green, blue. */
 function glow() {
   return getComputedStyle(document.documentElement).getPropertyValue("--glow").split(",").map(Number);
+}
+
+/** Scrolls a box, and nothing else, to a child that is out of sight. */
+function reveal(box, child) {
+  const [outer, inner] = [box.getBoundingClientRect(), child.getBoundingClientRect()];
+  if (inner.top >= outer.top && inner.bottom <= outer.bottom) return;
+  box.scrollTop += inner.top - outer.top - box.clientHeight / 2;
 }
 
 function headName(head, heads) {
@@ -396,6 +404,7 @@ for (const text of [at.story, at.window]) {
     if (!way) return;
     event.preventDefault();
     choose((state.chosen ?? story.tokens.length - 1) + way);
+    reveal(at.story, story.spans[state.chosen ?? 0]);
   });
 }
 document.querySelector("[data-skip]").addEventListener("click", (event) => {

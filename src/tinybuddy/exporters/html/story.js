@@ -27,7 +27,7 @@ export class Story {
       const last = this.tokens.at(-1)?.text;
       const long = paragraph?.childElementCount > PARAGRAPH && /[.!?]["”]?$/.test(last);
       if (!paragraph || long || last.includes("\n")) {
-        paragraph = document.createElement("p");
+        paragraph = make("p", token.text === "\n" ? "empty" : "");
         element.append(paragraph);
       }
       const span = document.createElement("span");

@@ -24,7 +24,8 @@ export class Picture {
     this.place(norm, embedding.rows + GAP, hidden);
     groups.forEach((group, n) => {
       const labels = make("div", "labels");
-      element.append(make("figure", "", make("figcaption", "", `layer ${n + 1}: attention (query, key, value, output), then feed-forward (gate, up, down)`), this.canvas(this.width, hidden), labels));
+      const parts = n ? "" : ": attention (query, key, value, output), then feed-forward (gate, up, down)";
+      element.append(make("figure", "", make("figcaption", "", `layer ${n + 1}${parts}`), this.canvas(this.width, hidden), labels));
       let left = 0;
       for (const tensor of group) {
         this.place(tensor, left, hidden);
