@@ -339,6 +339,7 @@ def test_what_is_typed_is_shown_as_tokens(name: str, pages: Pages, opened: Opene
 @pytest.mark.slow
 def test_hostile_links_do_nothing_but_show_an_error(pages: Pages, opened: Opened):
     page_file, _ = pages(DEFAULT_MODEL)
+    model = open_model(DEFAULT_MODEL)
     for link, said in HOSTILE.values():
         page = opened(page_file, link)
         page.locator("#status", has_text=said).wait_for()
@@ -346,6 +347,7 @@ def test_hostile_links_do_nothing_but_show_an_error(pages: Pages, opened: Opened
         assert page.locator("img").count() == 0
         assert _story(page) == "Once upon a time"  # nothing was told
         assert page.input_value("#seed") == "0"
+        assert page.input_value("#temperature") == str(model.sample.temperature)
         page.click("#forward")
         _count(page, page.locator("#story .given").count() + 1)  # and it works
         page.context.close()
@@ -417,7 +419,13 @@ def test_axe_finds_no_violation(width: int, scheme: str, pages: Pages, opened: O
     found = page.evaluate("axe.run()")
     assert [(each["id"], each["nodes"]) for each in found["violations"]] == []
     passed = {each["id"] for each in found["passes"]}
-    assert passed >= {"color-contrast", "label", "button-name", "html-has-lang", "landmark-one-main"}
+    assert passed >= {
+        "color-contrast",
+        "label",
+        "button-name",
+        "html-has-lang",
+        "landmark-one-main",
+    }
 
 
 @pytest.mark.slow

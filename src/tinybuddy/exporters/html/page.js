@@ -41,6 +41,7 @@ async function start() {
   state.config = config;
   describe(parameters);
   makeSettings();
+  showSettings();
   const followed = follow(location.hash); // first
   state.picture = new Picture(at.weights, await ask("weights", {}), config.hiddenSize);
   refresh();
