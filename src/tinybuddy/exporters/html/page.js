@@ -254,7 +254,8 @@ function glow() {
 /** Scrolls a box, and nothing else, to a child that is out of sight. */
 function reveal(box, child) {
   const [outer, inner] = [box.getBoundingClientRect(), child.getBoundingClientRect()];
-  if (inner.top >= outer.top && inner.bottom <= outer.bottom) return;
+  const seen = inner.top >= outer.top && inner.bottom <= outer.bottom;
+  if (seen || !inner.height) return; // <bos> is not shown
   box.scrollTop += inner.top - outer.top - box.clientHeight / 2;
 }
 
@@ -266,7 +267,10 @@ let lit = [];
 
 /** Shades the tokens of the story that a chosen one looks back at. */
 function lookInStory(weights, start) {
-  for (const span of lit) span.style.removeProperty("--look");
+  for (const span of lit) {
+    span.style.removeProperty("--look");
+    span.classList.remove("here");
+  }
   lit = [];
   if (state.chosen === null) {
     write(at.caption, "");
@@ -274,7 +278,9 @@ function lookInStory(weights, start) {
   }
   weights.forEach((weight, i) => {
     const span = story.spans[start + i];
-    if (!span || weight < 0.01) return;
+    const here = start + i === state.chosen;
+    if (!span || (weight < 0.01 && !here)) return;
+    span.classList.toggle("here", here);
     span.style.setProperty("--look", Math.sqrt(weight).toFixed(2));
     lit.push(span);
   });
