@@ -166,7 +166,7 @@ def test_train_writes_the_page_of_its_model_and_ends_by_naming_it(
     page = tmp_path / done.stdout.splitlines()[-1].rpartition(": ")[2]
     assert page == tmp_path / "run" / "story.html"
     text = page.read_text("utf-8")
-    assert '"name": "run"' in text
+    assert "<b>run</b>" in text
     page.unlink()
     page.mkdir()  # where it cannot be written, the run is whole all the same
     done = cli("resume", "run")
@@ -175,7 +175,7 @@ def test_train_writes_the_page_of_its_model_and_ends_by_naming_it(
     page.rmdir()
     again = _last_json(cli("resume", "run", "--json").stdout)
     assert (tmp_path / again["page"]).read_text("utf-8") == text
-    assert f'"parameters": {again["parameters"]}' in text
+    assert f"<b>{again['parameters']:,}</b>" in text
 
 
 def test_no_page_is_written_for_a_large_model(cli: Cli, story_file: Path, tmp_path: Path):

@@ -30,6 +30,12 @@ from tinybuddy.generation.model import Model, load
 Pages = Callable[[str], tuple[Path, Model]]
 Opened = Callable[..., Any]
 AXE = Path(__file__).parent / "node" / "node_modules" / "axe-core" / "axe.min.js"
+SHIFTED = """new Promise((resolve) => {
+  let total = 0;
+  new PerformanceObserver((list) => list.getEntries().forEach((entry) => (total += entry.value)))
+    .observe({ type: "layout-shift", buffered: true });
+  setTimeout(() => resolve(total), 300);
+})"""
 HOSTILE = {
     "script": ("#prompt=%3Cimg%20src%3Dx%20onerror%3Ddocument.title%3D1%3E&seed=<script>", "seed"),
     "long": ("#prompt=" + "a%20" * 100_000, "too long"),
@@ -143,7 +149,7 @@ def test_the_page_holds_an_engine_that_generates_the_golden_texts(
         assert out.stat().st_size < {"int8": 200_000, "int4": 160_000}[weights]
     text = out.read_text(encoding="utf-8")
     assert not re.findall(r"(?:src|href)=\"(?!#)", text)
-    assert len(re.findall("</script", text, re.IGNORECASE)) == 5
+    assert len(re.findall("</script", text, re.IGNORECASE)) == 4
 
 
 def test_the_policy_allows_what_is_in_the_page_alone(pages: Pages):
@@ -157,6 +163,19 @@ def test_the_policy_allows_what_is_in_the_page_alone(pages: Pages):
         assert found
         digest = base64.b64encode(hashlib.sha256(found[1].encode("utf-8")).digest()).decode("ascii")
         assert f"'sha256-{digest}'" in policy[1]
+
+
+def test_what_a_stranger_says_of_a_model_is_text(tmp_path: Path):
+    folder = shutil.copytree(find_directory("tinybuddy-80k-card"), tmp_path / "model")
+    training = json.loads((folder / "training.json").read_text("utf-8"))
+    lines = ["<img src=x> speaks English: {{policy}}"]
+    training |= {"name": "</script><b>", "measured": [{"command": "tinybuddy evaluate x"}]}
+    training["measured"][0]["lines"] = lines
+    (folder / "training.json").write_text(json.dumps(training), encoding="utf-8")
+    text = html.page_of(open_model(folder), "int8")
+    assert "<b>&lt;/script&gt;&lt;b&gt;</b>" in text
+    assert "&lt;img src=x&gt; speaks English: {{policy}}." in text
+    assert "<img" not in text
 
 
 def test_another_engine_is_not_kept(tmp_path: Path):
@@ -395,6 +414,7 @@ def test_the_page_fits_and_nothing_moves(width: int, scheme: str, pages: Pages, 
     measure = "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
     before = page.evaluate(measure)
     assert before[0] == width
+    assert page.evaluate(SHIFTED) < 0.02  # of the screen, while it was opened; 0.1 is called good
     page.click("#play")
     _ended(page)
     assert page.evaluate(measure) == before

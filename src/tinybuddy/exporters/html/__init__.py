@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 import tempfile
 import zlib
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ export const load = () => ({
 WORD_BITS = 18  # of 10,000 words, 1 in 25 other words has the hash of one of them
 MAX_WORDS = 12_000  # they take 1.3 bytes each; of more, none is kept
 MAX_LINE = 300  # of what was measured
+MARKS = " A <u>wavy line</u> marks a word that its training text never had."
 # The least that hold 6 bytes in 7 digits, by which a page is 8 KB shorter than in base 85: ASCII
 # without quotes, white space, and what HTML, JavaScript or a terminal takes for something else.
 DIGITS = "".join(chr(c) for c in range(1, 127) if chr(c) not in '\t\n\v\f\r\x1a"&<\\')
@@ -65,12 +66,12 @@ def page_of(model: LoadedModel, weights: str) -> str:
     script = _tabbed("\n".join(js.joined(_text(f"{name}.js")) for name in PARTS))
     files = own_tokenizer(model)
     word_bytes, words = _words(files.path)
-    facts = json.dumps(_facts(files) | {"wordBytes": word_bytes})
     engine = _tabbed("\n".join(map(js.part_of, ENGINE)))
-    page = {
+    page = _facts(files) | {
         "policy": _policy(style, script),
         "style": style,
-        "facts": facts.replace("<", r"\u003c"),  # so that none of it is a tag
+        "marks": MARKS if words else "",
+        "bytes": str(word_bytes),
         "words": words,
         "engine": engine + js.weights_of(model, weights, DIGITS),
         "worker": _tabbed(js.joined(_text("worker.js"))),
@@ -122,17 +123,29 @@ def _tabbed(text: str) -> str:
     return re.sub(r"^ +", lambda found: "\t" * (len(found[0]) // 2), text, flags=re.MULTILINE)
 
 
-def _facts(files: ModelFiles) -> dict[str, Any]:
+def _facts(files: ModelFiles) -> dict[str, str]:
+    """What the page says of the model, as HTML: whoever made it may have written anything."""
+    config = files.config
     training = training_of(files.path) if files.path else {}
     recipe = training.get("recipe")
     name = training.get("name") or (recipe.get("name") if isinstance(recipe, dict) else None)
     if files.path and files.path.parent.name == "checkpoints":
         name = name_of(files.path)
+    measured = _scorecard(training.get("measured")) or _result(training.get("result"))
+    parts = config.breakdown() | {"total": config.parameters}
     return {
-        "name": str(name or "a model of my own")[:80],
-        "parts": files.config.breakdown(),
-        "parameters": files.config.parameters,
-        "measured": _scorecard(training.get("measured")) or _result(training.get("result")),
+        "name": escape(str(name or "a model of my own")[:80]),
+        "parameters": f"{config.parameters:,}",
+        "hidden": str(config.hidden_size),
+        "measured": escape(" ".join(f"{line[:1].upper()}{line[1:]}." for line in measured)),
+        "parts": "".join(
+            f'<tr><th scope="row">{part.replace("_", "-")}</th><td>{count:,}</td></tr>'
+            for part, count in parts.items()
+        ),
+        "shape": f"Layers: {config.num_hidden_layers}. Heads: {config.num_attention_heads}, for "
+        f"keys and values {config.num_key_value_heads}. Hidden size: {config.hidden_size}. "
+        f"Feed-forward: {config.intermediate_size}. Vocabulary: {config.vocab_size:,} tokens. It "
+        f"sees {config.max_position_embeddings} tokens at a time.",
     }
 
 

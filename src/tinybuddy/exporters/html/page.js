@@ -10,7 +10,6 @@ const MOST_TOKENS = 512; // at a press of a button, as on the command line
 const RATES = [2, 5, 12, 40, 150, Infinity]; // tokens a second
 const AT_ONCE = 64; // tokens, where there is no other limit
 const REST = 90; // milliseconds at least between two drawings
-const facts = JSON.parse(document.getElementById("facts").textContent);
 const at = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
 const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
@@ -35,11 +34,11 @@ const state = {
 start().catch((error) => say(error.message));
 
 async function start() {
-  const { config, sampleConfig, parameters, words } = await ask("open", { packedWords: at.words.textContent, wordBytes: facts.wordBytes });
+  const packed = { packedWords: at.words.textContent, wordBytes: Number(at.words.dataset.bytes) };
+  const { config, sampleConfig, words } = await ask("open", packed);
   story.words = words;
   state.defaults = state.settings = sampleConfig;
   state.config = config;
-  describe(parameters);
   makeSettings();
   showSettings();
   const followed = follow(location.hash); // first
@@ -297,26 +296,7 @@ function choose(index) {
   refresh();
 }
 
-/* What stays as it is */
-
-function describe(parameters) {
-  const number = (value) => value.toLocaleString("en");
-  const { config } = state;
-  at.name.textContent = facts.name;
-  at.size.textContent = `a whole language model: ${number(parameters)} numbers, in this file`;
-  at.points.textContent = number(parameters);
-  at.hidden.textContent = config.hiddenSize;
-  at.unknownHint.hidden = !story.words;
-  for (const [part, count] of [...Object.entries(facts.parts), ["total", facts.parameters]]) {
-    const name = make("th", "", part.replace("_", "-"));
-    name.scope = "row";
-    at.parts.append(make("tr", "", name, make("td", "", number(count))));
-  }
-  at.measured.textContent = facts.measured.map((line) => `${line[0].toUpperCase()}${line.slice(1)}.`).join(" ");
-  at.shape.textContent = `Layers: ${config.numHiddenLayers}. Heads: ${config.numAttentionHeads}, for keys and values ${config.numKeyValueHeads}. ` +
-    `Hidden size: ${config.hiddenSize}. Feed-forward: ${config.intermediateSize}. Vocabulary: ${number(config.vocabSize)} tokens. ` +
-    `It sees ${config.maxPositionEmbeddings} tokens at a time.`;
-}
+/* Settings and words */
 
 function makeSettings() {
   for (const [name, { label, least, most, step: by, why }] of Object.entries(SETTINGS)) {

@@ -22,9 +22,9 @@ let states = []; // of `random` before each token was drawn; null where none was
 const ACTIONS = {
   /** What the page should know of the model. */
   open({ packedWords, wordBytes }) {
-    const { sampleConfig, parameters } = model;
+    const { sampleConfig } = model;
     const words = wordBytes ? unpackWords(inflate(fromText(packedWords), wordBytes)) : null;
-    return { config, sampleConfig, parameters, words };
+    return { config, sampleConfig, words };
   },
 
   /** The tokens of a text that is being typed: their number, and the last ones. */
