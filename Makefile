@@ -29,6 +29,7 @@ story: $(VENV)/story  ## install, train a model, tell its story
 	@echo "A story of tinybuddy-80k, released, which had an hour and 19,390 stories:"
 	@$(BIN)/tinybuddy generate "Once upon a time" </dev/null
 	@echo
+	@echo "See how yours works, in a browser: runs/story/story.html"
 	@echo "To go on, so that tinybuddy is found: source $(BIN)/activate"
 
 test: check  ## install, lint, types, imports, the fast tests
@@ -60,6 +61,8 @@ wheels: $(VENV)/test  ## wheels of every platform, in dist
 	@ls -l dist
 
 $(VENV)/test-all: $(VENV)/test
+	@$(INSTALL) -c constraints.txt -e '.[browser]' || \
+		echo "Playwright could not be installed: what needs it is skipped."
 	@echo "Compiling llama.cpp for its tests; it takes ten minutes of one core ..."
 	@$(INSTALL) -c constraints.txt -e '.[llama-cpp]' && touch $@ || \
 		echo "llama.cpp could not be compiled: what needs it is skipped."

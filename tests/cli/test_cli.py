@@ -158,6 +158,35 @@ def test_train_prints_one_object(cli: Cli, story_file: Path, tmp_path: Path):
     assert _last_json(cli("resume", "run", "--json").stdout) == result
 
 
+def test_train_writes_the_page_of_its_model_and_ends_by_naming_it(
+    cli: Cli, story_file: Path, tmp_path: Path
+):
+    done = cli("train", "--data", story_file, "--out", "run", *set_options(SMALL))
+    page = tmp_path / done.stdout.splitlines()[-1].rpartition(": ")[2]
+    assert page == tmp_path / "run" / "story.html"
+    text = page.read_text("utf-8")
+    assert "<b>run</b>" in text
+    page.unlink()
+    page.mkdir()  # where it cannot be written, the run is whole all the same
+    done = cli("resume", "run")
+    assert done.returncode == 0
+    assert "story.html" not in done.stdout
+    page.rmdir()
+    again = _last_json(cli("resume", "run", "--json").stdout)
+    assert (tmp_path / again["page"]).read_text("utf-8") == text
+    assert f"<b>{again['parameters']:,}</b>" in text
+
+
+def test_no_page_is_written_for_a_large_model(cli: Cli, story_file: Path, tmp_path: Path):
+    large = SMALL | {"hidden_size": 256, "steps": 1}
+    result = _last_json(
+        cli("train", "--data", story_file, "--out", "run", "--json", *set_options(large)).stdout
+    )
+    assert result["parameters"] > 200_000
+    assert "page" not in result
+    assert not (tmp_path / "run" / "story.html").exists()
+
+
 def test_train_reads_standard_input(cli: Cli, story_file: Path, tmp_path: Path):
     text = story_file.read_text("utf-8")
     done = cli("train", "--data", "-", "--out", "run", *set_options(SMALL), input=text)

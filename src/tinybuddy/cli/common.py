@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinybuddy.errors import counted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOST_IN_PAGE = 200_000  # parameters; their page is 0.36 MB
 
 
 def add_backend(verb: argparse.ArgumentParser) -> None:
@@ -29,11 +34,12 @@ def add_layout(verb: argparse.ArgumentParser) -> None:
 
 
 def show_run(result: Any, as_json: bool) -> None:
-    """Print the result of a run."""
+    """Write the page of a run's model, and print its result."""
     import shlex
 
+    page = _write_page(result)
     if as_json:
-        print_json(result)
+        print_json({**result, **({"page": str(page)} if page else {})})
         return
     stories = counted(result["validation_stories"], "story", "stories")
     error, before = result.get("bits_per_byte_error"), result.get("before")
@@ -45,7 +51,27 @@ def show_run(result: Any, as_json: bool) -> None:
         f"({result['tokens_per_second']:,.0f} tokens/s), {_duration(result['seconds'])} in all.\n"
         f"Hear it: tinybuddy generate --seed random --model {shlex.quote(result['run'])}\n"
         f"Its curve: {result['run']}/loss.svg"
+        + (f"\nOpen it in a browser, and see how it works: {page}" if page else "")
     )
+
+
+def _write_page(result: Any) -> Path | None:
+    """Write the page of a run's model, unless that takes longer than 0.3 s or cannot be done."""
+    if result["parameters"] > MOST_IN_PAGE:
+        return None
+    from pathlib import Path
+
+    from tinybuddy.disk import write_text
+    from tinybuddy.errors import TinybuddyError
+    from tinybuddy.exporters import html
+    from tinybuddy.formats.references import open_model
+
+    page = Path(result["run"]) / "story.html"
+    try:
+        write_text(page, html.page_of(open_model(result["run"]), "int8"))
+    except TinybuddyError:  # the run is whole all the same
+        return None
+    return page
 
 
 def _duration(seconds: float) -> str:

@@ -59,4 +59,10 @@ FORMATS = {
         None,
         "tinybuddy.exporters.c",
     ),
+    "html": Format(
+        "one page that tells stories and shows how",
+        ("int8", "int4"),
+        None,
+        "tinybuddy.exporters.html",
+    ),
 }

@@ -8,6 +8,7 @@
         loss.svg             the curve
         tokenizer.json       trained before the first step
         facts.npz            statistics of the training text, at the end
+        story.html           the page that holds the model, by the command line, at the end
         checkpoints/000300/  a model directory, and state.safetensors: the optimizer and the step
         latest               names the checkpoint to go on from
         best                 names the one that scored best, which is handed over

@@ -7,7 +7,6 @@ file of 91 KB, which 84k parameters take at most, is 7 KB shorter than in base 6
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import shutil
@@ -16,6 +15,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tinybuddy.errors import NotInstalledError, TinybuddyError
 from tinybuddy.exporters.golden import (
@@ -36,7 +37,7 @@ CHECK = HERE / "check.mjs"
 NAME, TYPES = "buddy.js", "buddy.d.ts"
 # What the module is put together from, in the order in which one would read it; `weights.js`, the
 # last one, is written here.
-PARTS = ("index", "model", "decoder", "sampling", "tokenizer", "file", "inflate")
+PARTS = ("index", "model", "session", "decoder", "sampling", "tokenizer", "file", "inflate")
 OLDEST_NODE = 18
 SEEDS = range(4)
 DIGITS = string.digits + string.ascii_letters.swapcase() + "!#$%&()*+-;<=>?@^_`{|}~"  # of b85encode
@@ -55,17 +56,15 @@ def write(model: LoadedModel, out: Path, weights: str) -> None:
     Raises:
         TinybuddyError: if the model is too large, or its tokenizer is not of this package.
     """
-    bits = BITS[weights]
-    data = pack_compact(own_tokenizer(model), bits)
     head = (
-        f"// A language model of {model.config.parameters:,} parameters, of {bits} bits each, and "
-        "all that runs it:\n"
+        f"// A language model of {model.config.parameters:,} parameters, of {BITS[weights]} bits "
+        "each, and all that runs it:\n"
         '//   import { load } from "./buddy.js";\n'
         '//   for await (const piece of load().stream("Once upon a time", { seed: 1 })) ...\n'
         "// Made by tinybuddy. The code is under the MIT licence, without any warranty.\n"
     )
-    tail = f'const DIGITS = "{DIGITS}";\nconst BUDDY =\n  "{_in_base_85(data)}";\n'
-    module = "\n".join([head, *map(_part, PARTS), tail])
+    parts = [part_of(name, exports=name == PARTS[0]) for name in PARTS]
+    module = "\n".join([head, *parts, weights_of(model, weights)])
     if out.suffix in (".js", ".mjs"):
         _write_text(out, module)
         return
@@ -79,6 +78,21 @@ def write(model: LoadedModel, out: Path, weights: str) -> None:
     _write_text(out / NAME, module)
     _write_text(out / TYPES, _text(TYPES))
     _write_text(out / "package.json", json.dumps(package, indent=2) + "\n")
+
+
+def weights_of(model: LoadedModel, weights: str, digits: str = DIGITS) -> str:
+    """The part of the module that holds the model.
+
+    Args:
+        model: what it holds.
+        weights: their type.
+        digits: that its file is written with.
+
+    Raises:
+        TinybuddyError: if the model is too large, or its tokenizer is not of this package.
+    """
+    data = as_text(pack_compact(own_tokenizer(model), BITS[weights]), digits)
+    return f'const DIGITS = {json.dumps(digits)};\nconst BUDDY =\n  "{data}";\n'
 
 
 def check(model: LoadedModel, out: Path, weights: str) -> str:
@@ -142,16 +156,28 @@ def _node() -> tuple[str, str]:
     return found, version[1]
 
 
-def _in_base_85(data: bytes) -> str:
-    return base64.b85encode(data, pad=True).decode("ascii")
+def as_text(data: bytes, digits: str = DIGITS) -> str:
+    """Text that the module's `fromText` reads, with a few zeros at its end.
+
+    Of 85 digits 5 hold 4 bytes, and of 116 digits 7 hold 6: no more than a float64 counts exactly.
+    """
+    base = len(digits)
+    size = 4 if base == 85 else 6
+    rows = np.frombuffer(data + bytes(-len(data) % size), np.uint8).reshape(-1, size)
+    numbers = rows @ 256 ** np.arange(size - 1, -1, -1)
+    places = numbers[:, None] // base ** np.arange(size, -1, -1) % base
+    return str(np.frombuffer(digits.encode("ascii"), np.uint8)[places].tobytes(), "ascii")
 
 
-def _part(name: str) -> str:
-    """A part of the module, without what joins it to the others."""
-    text = re.sub(r'^import .* from "\./\w+\.js";\n', "", _text(f"{name}.js"), flags=re.MULTILINE)
-    if name != PARTS[0]:
-        text = re.sub(r"^export ", "", text, flags=re.MULTILINE)
-    return text.lstrip("\n")
+def part_of(name: str, *, exports: bool = False) -> str:
+    """A part of the module."""
+    return joined(_text(f"{name}.js"), exports=exports)
+
+
+def joined(text: str, *, exports: bool = False) -> str:
+    """Text of a part without what joins it to the others."""
+    text = re.sub(r'^import .* from "[./\w]+\.js";\n', "", text, flags=re.MULTILINE)
+    return (text if exports else re.sub(r"^export ", "", text, flags=re.MULTILINE)).lstrip("\n")
 
 
 def _text(name: str) -> str:

@@ -89,6 +89,8 @@ export interface Inspection {
   layers: {
     /** For each head, how much it looks at each token from `start` to this one; the sum is 1. */
     attention: Float32Array[];
+    /** What the heads took from there (hiddenSize), side by side. */
+    mixed: Float32Array;
     /** The residual stream (hiddenSize) after attention. */
     attended: Float32Array;
     /** Activations (intermediateSize) of the feed-forward layer. */

@@ -49,6 +49,7 @@ export class Decoder {
       this.rotate(keys, row, numKeyValueHeads, position);
       this.attend(keys, values, position + 1);
       watch?.("attention", l, attention);
+      watch?.("mixed", l, mixed);
       multiply(normed, 0, layer.o, mixed);
       add(x, normed);
       watch?.("attended", l, x);

@@ -1,6 +1,7 @@
 /* A .buddy file: shape, weights at 4 or 8 bits, tokenizer, and how the model is sampled. */
 import { inflate } from "./inflate.js";
 import { Tokenizer } from "./tokenizer.js";
+import { DIGITS } from "./weights.js";
 
 const HEADER_BYTES = 104;
 const MAX_PARAMETERS = 4_000_000; // so that a file from a stranger takes no more memory than that
@@ -95,4 +96,17 @@ function readWeights(config, bits, codes, scales, rows) {
     })),
     norm: vector(),
   };
+}
+
+/** Bytes of a text: a block has one more digit than bytes, 5 of 85 digits or 7 of 116. */
+export function fromText(text) {
+  const base = DIGITS.length;
+  const size = base === 85 ? 4 : 6;
+  const bytes = new Uint8Array((text.length / (size + 1)) * size);
+  for (let i = 0, end = size; i < text.length; i += size + 1, end += size) {
+    let number = 0;
+    for (const digit of text.slice(i, i + size + 1)) number = number * base + DIGITS.indexOf(digit);
+    for (let at = end; at-- > end - size; number = Math.floor(number / 256)) bytes[at] = number % 256;
+  }
+  return bytes;
 }
