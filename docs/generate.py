@@ -24,7 +24,7 @@ FIGURES = HERE.parent / "results" / "figures.jsonl"
 WARNING = "<!-- Written by docs/generate.py: change the code, not this file. -->\n"
 BEGIN, END = "<!-- This table is written by docs/generate.py. -->\n", "<!-- Its end. -->\n"
 MEASURED = "tinybuddy-80k"  # the model that benchmarks/formats.py was given
-SUFFIXES = {"compact": ".buddy", "gguf": ".gguf", "html": ".html", "js": ".js"}  # of formats that may be one file
+SUFFIXES = {"compact": ".buddy", "gguf": ".gguf", "html": ".html", "js": ".js"}  # may be one file
 
 
 def cli_page() -> str:
