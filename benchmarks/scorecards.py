@@ -82,7 +82,7 @@ def _record(name: str, card: Scorecard, claim: str, command: str) -> dict[str, o
         "parameters": card.parameters,
         "claim": claim,
         "speaks_english": card.speaks_english,
-        "bits_per_byte": round(values["bits_per_byte.validation"].value, 4),
+        "bits_per_byte": round(values["bits_per_byte.validation"].value, 6),
         "fails": [measured.name for measured in values.values() if measured.passed is False],
         "measured_by": command,
     }

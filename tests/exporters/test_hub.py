@@ -97,19 +97,20 @@ RECIPES = {
 }
 
 
-SMALLEST_FILE = "tinybuddy-80k-int4"
+SMALL_FILES = {"tinybuddy-80k-int4": "tinybuddy-80k", "tinybuddy-60k-int4": "tinybuddy-60k"}
 
 
 def test_there_is_no_other_release():
-    assert released_names() == sorted([*RECIPES, SMALLEST_FILE])
+    assert released_names() == sorted([*RECIPES, *SMALL_FILES])
     assert DEFAULT_MODEL in RECIPES
 
 
-def test_one_release_is_a_file_of_less_than_50_kilobytes():
-    kind, path = find(SMALLEST_FILE)
+@pytest.mark.parametrize(("name", "origin"), SMALL_FILES.items())
+def test_some_releases_are_a_file_of_less_than_50_kilobytes(name: str, origin: str):
+    kind, path = find(name)
     assert kind is Kind.COMPACT
     assert path.stat().st_size <= 50_000
-    small, large = open_model(SMALLEST_FILE), open_model(DEFAULT_MODEL)
+    small, large = open_model(name), open_model(origin)
     assert small.config == large.config
     text = "Once upon a time, a fox found a drum."
     assert small.tokenizer.encode(text) == large.tokenizer.encode(text)
