@@ -61,6 +61,10 @@ class Codec(Protocol):
         """UTF-8 bytes of ``text`` that ``ids``, its encoding, do not hold."""
         ...
 
+    def piece(self, id: int) -> bytes:
+        """Bytes that token ``id`` stands for; none for special and unknown ids."""
+        ...
+
 
 class Tokenizer:
     """A vocabulary and the two ways through it.
