@@ -1,0 +1,308 @@
+"""Threads that generate all texts that are asked for, side by side: continuous batching.
+
+A text waits in the order in which it came, joins the batch of the thread that has the fewest, and
+leaves it at any token. Texts that are generated never wait for who reads them: ids gather in
+`Text.ids`, and the reader takes what is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import Protocol
+
+from tinybuddy.backends.interface import Backend
+from tinybuddy.config import SampleConfig
+from tinybuddy.generation.decoding import BatchedDecoder
+
+FLUSH_SECONDS = 0.02  # that new ids wait at most before their reader is woken
+
+log = logging.getLogger(__name__)
+
+
+class Generator(Protocol):
+    """A model with a back end for each thread.
+
+    Attributes:
+        name: for metrics.
+        eos: id that ends a text.
+        backends: one for each thread, used by that thread alone.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def eos(self) -> int: ...  # noqa: D102
+
+    @property
+    def backends(self) -> Sequence[Backend]: ...  # noqa: D102
+
+
+class BusyError(Exception):
+    """As many texts wait as may."""
+
+
+class Text:
+    """One text that is asked for.
+
+    Attributes:
+        ids: new ones so far; a thread adds to them.
+        ended: nothing follows, and ``ids`` is whole.
+        error: why it could not be ended, as a sentence.
+        news: is set when there are ids to be taken, or only at the end unless it ``streams``.
+        asked, began: when it was submitted, and when its first id came; by `time.monotonic`.
+    """
+
+    def __init__(
+        self,
+        model: Generator,
+        prompt: Sequence[int],
+        count: int,
+        sample: SampleConfig,
+        seed: int,
+        news: asyncio.Event,
+        streams: bool = True,
+    ) -> None:
+        """Take what `BatchedDecoder.join` takes."""
+        self.model, self.prompt, self.count = model, prompt, count
+        self.sample, self.seed = sample, seed
+        self.news, self.streams = news, streams
+        self.ids: list[int] = []
+        self.ended, self.error = False, ""
+        self.asked, self.began = time.monotonic(), 0.0
+        self.worker: _Worker | None = None
+        self.key = -1  # in its batch, once it has joined
+
+
+class Hooks(Protocol):
+    """What is called by the threads as texts go on; an implementation counts."""
+
+    def on_step(self, model: str, tokens: int, seconds: float) -> None:
+        """Some texts of a model have got so many tokens in one step, which took so long."""
+
+    def on_begin(self, seconds: float) -> None:
+        """A text has its first token, so long after it was asked for."""
+
+
+class EnginePool:
+    """One thread a core, each with a batch for each model.
+
+    Args:
+        threads: how many.
+        places: texts that are generated side by side at most.
+        queue: texts that wait at most.
+        hooks: called by the threads.
+    """
+
+    def __init__(self, threads: int, places: int, queue: int, hooks: Hooks) -> None:
+        self.threads, self._most = threads, places + queue
+        self._news = _News(asyncio.get_running_loop())
+        share = -(-places // threads)
+        self._workers = [_Worker(n, share, self._news.add, hooks) for n in range(threads)]
+        for worker in self._workers:
+            worker.start()
+
+    @property
+    def running(self) -> int:
+        """Texts in a batch."""
+        return sum(worker.running for worker in self._workers)
+
+    @property
+    def waiting(self) -> int:
+        """Texts that wait for a place."""
+        return sum(worker.waiting for worker in self._workers)
+
+    def submit(self, texts: Sequence[Text]) -> None:
+        """Let texts in, all of them or none.
+
+        Raises:
+            BusyError: if there is no room for them.
+        """
+        if self.running + self.waiting + len(texts) > self._most:
+            raise BusyError
+        for text in texts:
+            text.worker = min(self._workers, key=lambda worker: worker.running + worker.waiting)
+            text.worker.submit(text)
+
+    def cancel(self, texts: Iterable[Text]) -> None:
+        """Take texts out, at the next token; nothing happens to those that have ended."""
+        for text in texts:
+            if text.worker and not text.ended:
+                text.worker.cancel(text)
+
+    def close(self) -> None:
+        """End the threads; what they generate is given up."""
+        for worker in self._workers:
+            worker.close()
+        for worker in self._workers:
+            worker.join()
+
+
+class _News:
+    """Wakes the tasks of an event loop for which threads have something."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop, self._lock = loop, threading.Lock()
+        self._due: set[asyncio.Event] = set()
+        self._ticking = False
+
+    def add(self, ended: list[asyncio.Event], others: list[asyncio.Event]) -> None:
+        """Set events from any thread: those of ended texts now, the others every 20 ms."""
+        with self._lock:
+            self._due.update(others)
+            start, self._ticking = bool(others) and not self._ticking, self._ticking or bool(others)
+        try:
+            if ended:
+                self._loop.call_soon_threadsafe(_set, ended)
+            if start:
+                self._loop.call_soon_threadsafe(self._tick)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            pass
+
+    def _tick(self) -> None:
+        with self._lock:
+            due, self._due = self._due, set()
+            self._ticking = bool(due)
+        _set(due)
+        if due:
+            self._loop.call_later(FLUSH_SECONDS, self._tick)
+
+
+def _set(events: Iterable[asyncio.Event]) -> None:
+    for event in events:
+        event.set()
+
+
+class _Batch:
+    """The texts of one model in one thread."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.decoder = BatchedDecoder(backend)
+        self.texts: dict[int, Text] = {}
+
+
+class _Worker(threading.Thread):
+    def __init__(
+        self,
+        number: int,
+        places: int,
+        add_news: Callable[[list[asyncio.Event], list[asyncio.Event]], None],
+        hooks: Hooks,
+    ) -> None:
+        super().__init__(name=f"engine-{number}", daemon=True)
+        self._number, self._places = number, places
+        self._add_news, self._hooks = add_news, hooks
+        self._changed = threading.Condition()
+        self._waiting: dict[Text, None] = {}
+        self._leaving: list[Text] = []
+        self._closing = False
+        self._batches: dict[Generator, _Batch] = {}
+        self.running = 0
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def submit(self, text: Text) -> None:
+        with self._changed:
+            self._waiting[text] = None
+            self._changed.notify()
+
+    def cancel(self, text: Text) -> None:
+        with self._changed:
+            if text in self._waiting:
+                del self._waiting[text]
+            else:
+                self._leaving.append(text)
+
+    def close(self) -> None:
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+
+    def run(self) -> None:
+        while self._wait():
+            self._let_out()
+            self._let_in()
+            for model, batch in list(self._batches.items()):
+                if batch.texts:
+                    self._step(model, batch)
+
+    def _wait(self) -> bool:
+        """Wait until there is something to do; False if that is to end."""
+        with self._changed:
+            while not (self._waiting or self.running or self._closing):
+                self._changed.wait()
+            return not self._closing
+
+    def _let_out(self) -> None:
+        with self._changed:
+            leaving, self._leaving = self._leaving, []
+        for text in leaving:
+            batch = self._batches.get(text.model)
+            if batch and batch.texts.get(text.key) is text:  # it has not ended meanwhile
+                batch.decoder.cancel(text.key)
+                del batch.texts[text.key]
+                self.running -= 1
+
+    def _let_in(self) -> None:
+        with self._changed:
+            first = list(islice(self._waiting, self._places - self.running))
+            for text in first:
+                del self._waiting[text]
+            self.running += len(first)
+        for text in first:
+            self._join(text)
+
+    def _join(self, text: Text) -> None:
+        model = text.model
+        try:
+            if model not in self._batches:
+                self._batches[model] = _Batch(model.backends[self._number])
+            batch = self._batches[model]
+            text.key = batch.decoder.join(
+                text.prompt, text.count, text.sample, text.seed, model.eos
+            )
+            batch.texts[text.key] = text
+        except Exception as error:
+            self._fail([text], error)
+
+    def _step(self, model: Generator, batch: _Batch) -> None:
+        began = time.monotonic()
+        try:
+            pieces = batch.decoder.step()
+        except Exception as error:  # whatever it was, the next texts begin afresh
+            del self._batches[model]
+            self._fail(list(batch.texts.values()), error)
+            return
+        now, ended, others = time.monotonic(), [], []
+        for key, ids, is_ended, broken in pieces:
+            text = batch.texts[key]
+            text.ids += ids
+            if ids and not text.began:
+                text.began = now
+                self._hooks.on_begin(now - text.asked)
+            if broken:
+                text.error = "The model's numbers are not finite: its weights are broken."
+            if is_ended:
+                del batch.texts[key]
+                self.running -= 1
+                text.ended = True  # after all else, as its reader does not wait for a lock
+                ended.append(text.news)
+            elif text.streams:
+                others.append(text.news)
+        self._hooks.on_step(model.name, sum(len(piece.ids) for piece in pieces), now - began)
+        self._add_news(ended, others)
+
+    def _fail(self, texts: list[Text], error: Exception) -> None:
+        log.error("The engine failed: %s", type(error).__name__, exc_info=error)
+        for text in texts:
+            text.error = "The engine failed: ask again."
+            text.ended = True
+        self.running -= len(texts)
+        self._add_news([text.news for text in texts], [])
