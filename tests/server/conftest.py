@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -56,14 +56,12 @@ class Client(NamedTuple):
 
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> Reply:
         """Send a request; names of headers have _ for -."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=HANG)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, path, body, named)
-        reply = connection.getresponse()
-        found = {name.lower(): value for name, value in reply.getheaders()}
-        body = reply.read()
-        connection.close()
-        return Reply(reply.status, found, body)
+        with closing(http.client.HTTPConnection(self.host, self.port, timeout=HANG)) as connection:
+            connection.request(method, path, body, named)
+            reply = connection.getresponse()
+            found = {name.lower(): value for name, value in reply.getheaders()}
+            return Reply(reply.status, found, reply.read())
 
     def get(self, path: str, **headers: str) -> Reply:
         return self.send("GET", path, **headers)
