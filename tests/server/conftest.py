@@ -17,7 +17,9 @@ import pytest
 
 from tests.conftest import HANG
 
-pytest.importorskip("uvicorn", reason="needs the server's libraries: pip install 'tinybuddy[serve]'")
+pytest.importorskip(
+    "uvicorn", reason="needs the server's libraries: pip install 'tinybuddy[serve]'"
+)
 
 from tinybuddy.server.app import Settings, create_app
 from tinybuddy.server.models import Models

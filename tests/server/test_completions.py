@@ -44,9 +44,7 @@ def test_a_seed_gives_the_text_that_the_library_gives(
 ):
     asked = {"seed": seed, "prompt": prompt, "max_tokens": max_tokens} | sample
     (choice,) = server.complete(**asked).json["choices"]
-    assert choice["text"] == _text(
-        model, prompt, seed=seed, max_new_tokens=max_tokens, **sample
-    )
+    assert choice["text"] == _text(model, prompt, seed=seed, max_new_tokens=max_tokens, **sample)
     streamed = server.complete(**asked, stream=True).events
     assert "".join(c["text"] for e in streamed for c in e["choices"]) == choice["text"]
 
@@ -187,7 +185,10 @@ def test_a_chat_goes_on_with_the_last_message_of_a_user(server: Client, model: M
         {"role": "system", "content": "You tell stories."},
         {"role": "user", "content": "Hello"},
         {"role": "assistant", "content": None},
-        {"role": "user", "content": [{"type": "text", "text": "Once upon"}, {"type": "text", "text": " a time"}]},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "Once upon"}, {"type": "text", "text": " a time"}],
+        },
         {"role": "assistant", "content": ","},
     ]
     body = {"messages": messages, "seed": 4, "stream": stream, "max_completion_tokens": 40}
@@ -206,9 +207,7 @@ def test_a_chat_goes_on_with_the_last_message_of_a_user(server: Client, model: M
 def test_a_chat_without_a_user_is_a_new_story(server: Client, model: Model):
     body = {"messages": [{"role": "system", "content": "Hi"}], "seed": 4, "max_tokens": 30}
     reply = server.post("/v1/chat/completions", body).json
-    assert reply["choices"][0]["message"]["content"] == _text(
-        model, "", seed=4, max_new_tokens=30
-    )
+    assert reply["choices"][0]["message"]["content"] == _text(model, "", seed=4, max_new_tokens=30)
 
 
 def test_log_probabilities_of_a_chat(server: Client):
@@ -256,6 +255,8 @@ def test_models_are_listed_and_looked_up(server: Client):
         ({"n": 0}, "n"),
         ({"n": 17}, "n"),
         ({"n": "2"}, "n"),
+        ({"n": 1.5}, "n"),
+        ({"n": True}, "n"),
         ({"max_tokens": -1}, "max_tokens"),
         ({"max_tokens": 4_097}, "max_tokens"),
         ({"temperature": -0.1}, "temperature"),
@@ -296,15 +297,16 @@ def test_what_clients_send_beside_is_ignored(server: Client):
         "suffix": None,
         "stop": None,
         "n": None,
+        "max_tokens": 1.0,
         "stream_options": None,
         "metadata": {"a": 1},
     }
-    assert server.complete(prompt=PROMPT, max_tokens=1, **neutral).status == 200
+    assert server.complete(prompt=PROMPT, **neutral).status == 200
     assert server.chat(PROMPT, max_tokens=1, tools=[], tool_choice="auto").status == 200
 
 
 def test_a_long_prompt_does_not_hold_up_the_others(server: Client, model: Model):
-    """Beside 28 texts with a prompt of 31,000 characters a short text is the same, and is there first."""
+    """Beside 28 texts that begin with 31,000 characters a short one is there first."""
     long, ended = "One day, a dog sat in the sun. " * 1_000, threading.Event()
 
     def ask() -> None:

@@ -61,7 +61,16 @@ JSON_VALUES = st.recursive(
     max_leaves=10,
 )
 NAMES = ("prompt", "n", "max_tokens", "temperature", "top_p", "top_k", "min_p", "seed", "stop")
-NAMES += ("stream", "stream_options", "echo", "logprobs", "messages", "model", "logit_bias", "tools")
+NAMES += (
+    "stream",
+    "stream_options",
+    "echo",
+    "logprobs",
+    "messages",
+    "model",
+    "logit_bias",
+    "tools",
+)
 
 
 @settings(max_examples=150)

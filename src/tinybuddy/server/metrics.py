@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
@@ -17,7 +17,11 @@ BUCKETS = (0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 100)
 
 
 class Metrics:
-    """Counts, which engine threads and requests add to; meets `tinybuddy.server.engine.Hooks`."""
+    """Counts, which engine threads and requests add to; meets `tinybuddy.server.engine.Hooks`.
+
+    Attributes:
+        open: requests that are being answered.
+    """
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -38,6 +42,9 @@ class Metrics:
         )
         self._requests = Counter(
             "tinybuddy_requests", "Answers.", ["path", "status"], registry=self._registry
+        )
+        self.open = Gauge(
+            "tinybuddy_open_requests", "Requests that are being answered.", registry=self._registry
         )
         self._seconds = Histogram(
             "tinybuddy_request_seconds",

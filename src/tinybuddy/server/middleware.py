@@ -32,9 +32,11 @@ class Measured:
                 status = message["status"]
             await send(message)
 
+        self._metrics.open.inc()
         try:
             await self._app(scope, receive, sent)
         finally:
+            self._metrics.open.dec()
             path = scope["path"] if scope["path"] in self._paths else "other"
             self._metrics.on_answer(path, status, time.monotonic() - began)
 

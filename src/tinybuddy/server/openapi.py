@@ -17,6 +17,7 @@ TYPES: tuple[Any, ...] = (
     CompletionRequest,
     ChatRequest,
     schemas.Completion,
+    schemas.CompletionChunk,
     schemas.ChatCompletion,
     schemas.ChatChunk,
     schemas.ModelCard,
@@ -70,7 +71,7 @@ def document(models: Models, needs_token: bool) -> dict[str, Any]:
                     "summary": "Go on with a text.",
                     "security": guard,
                     "requestBody": _json(CompletionRequest, required=True),
-                    "responses": _streamed(schemas.Completion, schemas.Completion)
+                    "responses": _streamed(schemas.Completion, schemas.CompletionChunk)
                     | _errors(*failures),
                 }
             },
@@ -155,10 +156,20 @@ def _ok(kind: type[Any]) -> dict[str, Any]:
 
 
 def _streamed(kind: type[Any], part: type[Any]) -> dict[str, Any]:
-    """An answer that is whole, or events of parts and at last ``[DONE]``."""
+    """An answer that is whole, or events: the schema is that of one, the last being ``[DONE]``."""
+    data = {
+        "anyOf": [
+            {"const": "[DONE]"},
+            {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": {"anyOf": [_ref(part), _ref(ErrorBody)]},
+            },
+        ]
+    }
     answer = _ok(kind)
     answer["200"]["content"]["text/event-stream"] = {
-        "schema": {"type": "string", "description": f"Events whose data is a {part.__name__}."}
+        "schema": {"type": "object", "properties": {"data": data}, "required": ["data"]}
     }
     return answer
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tinybuddy.config import SampleConfig
 from tinybuddy.generation.model import MAX_NEW_TOKENS
@@ -22,12 +22,17 @@ _SAMPLING = {item.name: item for item in fields(SampleConfig)}
 def _sampling(name: str) -> Any:
     """A field of `SampleConfig`, with its range; without it the model's own value is taken."""
     meta = _SAMPLING[name].metadata
-    high = min(meta["high"], 2**31 - 1)
-    return Field(default=None, ge=meta["low"], le=high, description=meta["doc"])
+    return Field(default=None, ge=meta["low"], le=meta["high"], description=meta["doc"])
 
 
+def _whole(value: Any) -> Any:
+    """1.0 is a whole number in JSON, which Python's types do not say."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
 Prompt = Annotated[str, Field(max_length=limits.PROMPT_CHARACTERS)]
-TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+TokenId = Annotated[int, Field(ge=0, lt=2**31), WHOLE]
 Ids = Annotated[
     list[TokenId], Field(min_length=1, max_length=limits.PROMPT_TOKENS, title="Ids", fail_fast=True)
 ]
@@ -35,7 +40,8 @@ Prompts = Annotated[list[Prompt], Field(min_length=1, max_length=limits.PROMPTS,
 IdLists = Annotated[list[Ids], Field(min_length=1, max_length=limits.PROMPTS, fail_fast=True)]
 Stop = Annotated[str, Field(max_length=limits.STOP_CHARACTERS)]
 Stops = Annotated[list[Stop], Field(max_length=limits.STOPS, fail_fast=True)]
-Count = Annotated[int, Field(ge=0, le=limits.NEW_TOKENS)]
+Zero = Annotated[float, Field(ge=0, le=0)]
+Count = Annotated[int, Field(ge=0, le=limits.NEW_TOKENS), WHOLE]
 
 
 class StreamOptions(BaseModel):
@@ -54,18 +60,20 @@ class TextRequest(BaseModel):
     model: Annotated[str, Field(max_length=limits.NAME_CHARACTERS)] | None = Field(
         None, description="A name that /v1/models lists; by default the first."
     )
-    n: Annotated[int, Field(ge=1, le=limits.CHOICES)] | None = Field(
+    n: Annotated[int, Field(ge=1, le=limits.CHOICES), WHOLE] | None = Field(
         None, description="Texts for each prompt: seeds seed, seed + 1, ..."
     )
     max_tokens: Count | None = Field(
         None, description=f"New tokens of a text at most; {MAX_NEW_TOKENS} by default."
     )
     temperature: float | None = _sampling("temperature")
-    top_k: int | None = _sampling("top_k")
+    top_k: Annotated[int, Field(ge=0, le=2**31 - 1), WHOLE] | None = Field(
+        None, description=_SAMPLING["top_k"].metadata["doc"]
+    )
     top_p: float | None = _sampling("top_p")
     min_p: float | None = _sampling("min_p")
     repetition_penalty: float | None = _sampling("repetition_penalty")
-    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = Field(
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED), WHOLE] | None = Field(
         None,
         description="The same seed gives the same text; by default a random one, which is said.",
     )
@@ -73,10 +81,10 @@ class TextRequest(BaseModel):
     stream: bool | None = Field(None, description="Send events as the text comes.")
     stream_options: StreamOptions | None = None
     echo: bool | None = Field(None, description="Begin the text with its prompt.")
-    frequency_penalty: Literal[0] | None = Field(
+    frequency_penalty: Zero | None = Field(
         None, description="Not done here: see repetition_penalty."
     )
-    presence_penalty: Literal[0] | None = Field(
+    presence_penalty: Zero | None = Field(
         None, description="Not done here: see repetition_penalty."
     )
     logit_bias: dict[str, None] | None = Field(None, max_length=0, description="Not done here.")
@@ -125,10 +133,12 @@ class CompletionRequest(TextRequest):
         description="How a text begins, or several do, as text or as token ids; "
         "nothing begins a new story.",
     )
-    logprobs: Annotated[int, Field(ge=0, le=limits.TOP_LOGPROBS)] | None = Field(
+    logprobs: Annotated[int, Field(ge=0, le=limits.TOP_LOGPROBS), WHOLE] | None = Field(
         None, description="How many of the most probable tokens to list at each place."
     )
-    best_of: Literal[1] | None = Field(None, description="Not done here.")
+    best_of: Annotated[int, Field(ge=1, le=1), WHOLE] | None = Field(
+        None, description="Not done here."
+    )
     suffix: Literal[""] | None = Field(None, description="Not done here.")
 
     @property
@@ -182,7 +192,7 @@ class ChatRequest(TextRequest):
     )
     max_completion_tokens: Count | None = Field(None, description="The same as max_tokens.")
     logprobs: bool | None = Field(None, description="Give the log-probability of each token.")
-    top_logprobs: Annotated[int, Field(ge=0, le=limits.TOP_LOGPROBS)] | None = Field(
+    top_logprobs: Annotated[int, Field(ge=0, le=limits.TOP_LOGPROBS), WHOLE] | None = Field(
         None, description="How many of the most probable tokens to list at each place."
     )
     tools: Annotated[list[Any], Field(max_length=0)] | None = Field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict  # pydantic asks for it before Python 3.12
 
@@ -37,14 +37,25 @@ class CompletionChoice(TypedDict):
 
 
 class Completion(TypedDict):
-    """The answer of ``/v1/completions``; as an event it has one choice, or only ``usage``."""
+    """The answer of ``/v1/completions``."""
 
     id: str
     object: Literal["text_completion"]
     created: int
     model: str
     choices: list[CompletionChoice]
-    usage: Usage | None
+    usage: Usage
+
+
+class CompletionChunk(TypedDict):
+    """An event of ``/v1/completions``: one choice, or only ``usage``."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: list[CompletionChoice]
+    usage: NotRequired[Usage | None]
 
 
 class TopLogprob(TypedDict):
@@ -120,7 +131,7 @@ class ChatChunk(TypedDict):
     created: int
     model: str
     choices: list[ChatChunkChoice]
-    usage: Usage | None
+    usage: NotRequired[Usage | None]
 
 
 class ModelCard(TypedDict):
