@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.server.conftest import MODEL, Client
 from tinybuddy.generation.model import Model, load
+from tinybuddy.server import limits
 
 PROMPT = "Once upon a time"
 
@@ -171,6 +172,17 @@ def test_an_explicit_beginning_has_no_log_probability(server: Client, model: Mod
     assert found["token_logprobs"][0] is found["top_logprobs"][0] is None
     assert len(found["tokens"]) == len(ids)
     assert None not in found["token_logprobs"][1:]
+
+
+def test_too_many_log_probabilities_come_only_as_a_stream(
+    server: Client, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(limits, "WHOLE_LOGPROBS", 1_000)
+    asked = {"prompt": PROMPT, "n": 8, "logprobs": 5, "max_tokens": 30, "seed": 0}
+    reply = server.complete(**asked)
+    assert (reply.status, reply.json["error"]["param"]) == (400, "logprobs")
+    events = server.complete(**asked, stream=True).events
+    assert sum(len(e["choices"][0]["logprobs"]["tokens"]) for e in events) == 8 * 30
 
 
 def test_without_a_seed_one_is_drawn_and_said(server: Client):

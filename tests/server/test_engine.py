@@ -137,6 +137,26 @@ def test_who_is_cancelled_frees_the_place_at_once():
     _run(test, places=4)
 
 
+def test_threads_share_the_texts_and_none_is_idle_while_one_waits():
+    async def test(pool: EnginePool) -> None:
+        model = Generator(0)
+        model.eos = -1
+        endless = [_text(model, count=ENDLESS, seed=seed) for seed in range(8)]
+        pool.submit(endless)
+        for text in endless:
+            await text.news.wait()
+        assert [worker.running for worker in pool._workers] == [4, 4]
+        waiting = [_text(MODELS[0], seed=seed) for seed in range(6)]
+        pool.submit(waiting)
+        pool.cancel(text for text in endless if text.worker is pool._workers[0])
+        for text in waiting:  # the other thread has no room for them
+            await _ended(text)
+            assert text.worker is pool._workers[0]
+        assert pool._workers[1].running == 4
+
+    _run(test, places=8)
+
+
 def test_who_waits_and_is_cancelled_makes_room_in_the_queue():
     async def test(pool: EnginePool) -> None:
         endless = [_text(MODELS[0], count=ENDLESS, seed=seed) for seed in range(4)]

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from tinybuddy.server import limits
 from tinybuddy.server.answers import ChatAnswer, CompletionAnswer, event
 from tinybuddy.server.body import parsed
 from tinybuddy.server.choices import Choices, Delta, encoded
@@ -169,7 +170,18 @@ async def _events(
 
 
 async def _all(choices: Choices, seconds: float) -> list[Delta]:
-    return [delta async for deltas in choices.deltas(seconds) for delta in deltas]
+    found, logprobs = [], 0
+    async for deltas in choices.deltas(seconds):
+        for delta in deltas:
+            found.append(delta)
+            logprobs += sum(1 + len(token.best) for token in delta.tokens or ())
+        if logprobs > limits.WHOLE_LOGPROBS:
+            raise ApiError(
+                400,
+                "logprobs: these are too many for one answer: ask for a stream.",
+                param="logprobs",
+            )
+    return found
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T | None:

@@ -1,8 +1,8 @@
 """Threads that generate all texts that are asked for, side by side: continuous batching.
 
-A text waits in the order in which it came, joins the batch of the thread that has the fewest, and
-leaves it at any token. Texts that are generated never wait for who reads them: ids gather in
-`Text.ids`, and the reader takes what is there.
+A text waits in the order in which it came, joins the batch of a thread that has no more than its
+share of all, and leaves it at any token. Texts that are generated never wait for who reads them:
+ids gather in `Text.ids`, and the reader takes what is there.
 """
 
 from __future__ import annotations
@@ -100,10 +100,14 @@ class EnginePool:
     """
 
     def __init__(self, threads: int, places: int, queue: int, hooks: Hooks) -> None:
-        self.threads, self._most = threads, places + queue
+        self._most, self._places = places + queue, -(-places // threads)  # those of a thread
         self._news = _News(asyncio.get_running_loop())
-        share = -(-places // threads)
-        self._workers = [_Worker(n, share, self._news.add, hooks) for n in range(threads)]
+        self._changed = threading.Condition()
+        self._waiting: dict[Text, None] = {}
+        self._closing = False
+        self._workers = [
+            _Worker(number, self._next, self._news.add, hooks) for number in range(threads)
+        ]
         for worker in self._workers:
             worker.start()
 
@@ -115,32 +119,60 @@ class EnginePool:
     @property
     def waiting(self) -> int:
         """Texts that wait for a place."""
-        return sum(worker.waiting for worker in self._workers)
+        return len(self._waiting)
 
-    def submit(self, texts: Sequence[Text]) -> None:
+    def submit(self, texts: Iterable[Text]) -> None:
         """Let texts in, all of them or none.
 
         Raises:
             BusyError: if there is no room for them.
         """
-        if self.running + self.waiting + len(texts) > self._most:
-            raise BusyError
-        for text in texts:
-            text.worker = min(self._workers, key=lambda worker: worker.running + worker.waiting)
-            text.worker.submit(text)
+        new = dict.fromkeys(texts)
+        with self._changed:
+            if self.running + self.waiting + len(new) > self._most:
+                raise BusyError
+            self._waiting |= new
+            self._changed.notify_all()
 
     def cancel(self, texts: Iterable[Text]) -> None:
         """Take texts out, at the next token; nothing happens to those that have ended."""
-        for text in texts:
-            if text.worker and not text.ended:
-                text.worker.cancel(text)
+        with self._changed:
+            for text in texts:
+                if text in self._waiting:
+                    del self._waiting[text]
+                elif text.worker and not text.ended:
+                    text.worker.leaving.append(text)
 
     def close(self) -> None:
         """End the threads; what they generate is given up."""
-        for worker in self._workers:
-            worker.close()
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
         for worker in self._workers:
             worker.join()
+
+    def _next(self, worker: _Worker) -> tuple[list[Text], list[Text]] | None:
+        """Wait until a thread has something to do; return who joins and who leaves it.
+
+        None ends the thread.
+        """
+        with self._changed:
+            while not (worker.running or self._room(worker) or self._closing):
+                self._changed.wait()
+            if self._closing:
+                return None
+            joining = list(islice(self._waiting, self._room(worker)))
+            for text in joining:
+                del self._waiting[text]
+                text.worker = worker
+            worker.running += len(joining)
+            leaving, worker.leaving = worker.leaving, []
+        return joining, leaving
+
+    def _room(self, worker: _Worker) -> int:
+        """How many of those that wait a thread may take: none has more than its share of all."""
+        share = -(-(self.running + self.waiting) // len(self._workers))
+        return max(0, min(share, self._places) - worker.running) if self._waiting else 0
 
 
 class _News:
@@ -187,77 +219,44 @@ class _Batch:
 
 
 class _Worker(threading.Thread):
+    """A thread; what it calls ``running`` it alone changes, under no lock but as it takes texts.
+
+    Attributes:
+        running: texts in its batches.
+        leaving: texts that are to leave them.
+    """
+
     def __init__(
         self,
         number: int,
-        places: int,
+        take: Callable[[_Worker], tuple[list[Text], list[Text]] | None],
         add_news: Callable[[list[asyncio.Event], list[asyncio.Event]], None],
         hooks: Hooks,
     ) -> None:
         super().__init__(name=f"engine-{number}", daemon=True)
-        self._number, self._places = number, places
+        self._number, self._take = number, take
         self._add_news, self._hooks = add_news, hooks
-        self._changed = threading.Condition()
-        self._waiting: dict[Text, None] = {}
-        self._leaving: list[Text] = []
-        self._closing = False
         self._batches: dict[Generator, _Batch] = {}
         self.running = 0
-
-    @property
-    def waiting(self) -> int:
-        return len(self._waiting)
-
-    def submit(self, text: Text) -> None:
-        with self._changed:
-            self._waiting[text] = None
-            self._changed.notify()
-
-    def cancel(self, text: Text) -> None:
-        with self._changed:
-            if text in self._waiting:
-                del self._waiting[text]
-            else:
-                self._leaving.append(text)
-
-    def close(self) -> None:
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
+        self.leaving: list[Text] = []
 
     def run(self) -> None:
-        while self._wait():
-            self._let_out()
-            self._let_in()
+        while found := self._take(self):
+            joining, leaving = found
+            for text in leaving:
+                self._leave(text)
+            for text in joining:
+                self._join(text)
             for model, batch in list(self._batches.items()):
                 if batch.texts:
                     self._step(model, batch)
 
-    def _wait(self) -> bool:
-        """Wait until there is something to do; False if that is to end."""
-        with self._changed:
-            while not (self._waiting or self.running or self._closing):
-                self._changed.wait()
-            return not self._closing
-
-    def _let_out(self) -> None:
-        with self._changed:
-            leaving, self._leaving = self._leaving, []
-        for text in leaving:
-            batch = self._batches.get(text.model)
-            if batch and batch.texts.get(text.key) is text:  # it has not ended meanwhile
-                batch.decoder.cancel(text.key)
-                del batch.texts[text.key]
-                self.running -= 1
-
-    def _let_in(self) -> None:
-        with self._changed:
-            first = list(islice(self._waiting, self._places - self.running))
-            for text in first:
-                del self._waiting[text]
-            self.running += len(first)
-        for text in first:
-            self._join(text)
+    def _leave(self, text: Text) -> None:
+        batch = self._batches.get(text.model)
+        if batch and batch.texts.get(text.key) is text:  # it has not ended meanwhile
+            batch.decoder.cancel(text.key)
+            del batch.texts[text.key]
+            self.running -= 1
 
     def _join(self, text: Text) -> None:
         model = text.model

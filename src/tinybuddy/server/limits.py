@@ -22,3 +22,4 @@ STOPS = 16
 STOP_CHARACTERS = 256
 TOP_LOGPROBS = 20
 NAME_CHARACTERS = 200
+WHOLE_LOGPROBS = 1 << 18  # of an answer that is no stream: it takes some 100 bytes for each

@@ -15,6 +15,7 @@ from tinybuddy.server.models import Models
 from tinybuddy.server.protocol import LimitedProtocol
 
 BACKLOG = 2048  # connections that the system takes before they are accepted here
+MAX_FILES = 65_536
 
 
 def serve(
@@ -38,10 +39,22 @@ def serve(
     Raises:
         TinybuddyError: if the address cannot be had.
     """
+    _allow_files()
     listener = listen(host, port)
     name = f"[{host}]" if ":" in host else host
     on_ready(f"http://{name}:{listener.getsockname()[1]}")
     server_of(create_app(models, settings), grace).run(sockets=[listener])
+
+
+def _allow_files() -> None:
+    """Take as many open connections as the system allows; most give 1,024 unless asked for more."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def server_of(app: Starlette, grace: int) -> uvicorn.Server:
