@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from tests.conftest import HANG
@@ -11,6 +17,7 @@ from tinybuddy.generation.model import load
 openai = pytest.importorskip("openai", reason="needs the client: pip install openai")
 
 PROMPT = "Once upon a time"
+NODE = Path(__file__).parent / "node"
 
 
 @pytest.fixture
@@ -96,3 +103,49 @@ def test_its_errors(client):
     with pytest.raises(openai.BadRequestError) as bad:
         client.completions.create(model=MODEL, prompt="a", temperature=-1)
     assert bad.value.param == "temperature"
+
+
+@pytest.mark.slow
+def test_the_client_of_npm(server: Client, story: str):
+    node = shutil.which("node")
+    if not node or not (NODE / "node_modules").is_dir():
+        pytest.skip(f"needs Node.js and openai: npm ci --prefix {NODE}")
+    done = subprocess.run(
+        [node, NODE / "openai.mjs", f"{server.url}/v1", MODEL, PROMPT],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=HANG,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [PROMPT + text for text in found["texts"]] == [story] * 4
+    assert (found["code"], found["models"]) == ("model_not_found", [MODEL])
+
+
+@pytest.mark.slow
+def test_langchain(server: Client, story: str):
+    langchain = pytest.importorskip("langchain_openai", reason="needs langchain-openai")
+    chat = langchain.ChatOpenAI(
+        base_url=f"{server.url}/v1", api_key="none", model=MODEL, seed=6, temperature=0.5
+    )
+    assert PROMPT + chat.invoke(PROMPT).content == story
+    assert PROMPT + "".join(part.content for part in chat.stream(PROMPT)) == story
+
+
+@pytest.mark.slow
+def test_llm(server: Client, story: str, tmp_path: Path):
+    program = shutil.which("llm")
+    if not program:
+        pytest.skip("needs llm: pip install llm")
+    (tmp_path / "extra-openai-models.yaml").write_text(
+        f"- model_id: buddy\n  model_name: {MODEL}\n  api_base: {server.url}/v1\n", "utf-8"
+    )
+    done = subprocess.run(
+        [program, "-m", "buddy", "-o", "seed", "6", "-o", "temperature", "0.5", PROMPT],
+        capture_output=True,
+        encoding="utf-8",
+        env=os.environ | {"LLM_USER_PATH": str(tmp_path), "OPENAI_API_KEY": "none"},
+        timeout=HANG,
+    )
+    assert done.returncode == 0, done.stderr
+    assert PROMPT + done.stdout.removesuffix("\n") == story
