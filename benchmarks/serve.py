@@ -105,7 +105,7 @@ async def load(url: str, streams: int, spread: float) -> dict[str, Any]:
     seconds = max((end for end in ends if isinstance(end, float)), default=begin) - begin
     return {
         "streams": streams,
-        "errors": [repr(error) for error in errors[:3]] and len(errors),
+        "errors": len(errors),
         "first_error": repr(errors[0]) if errors else None,
         "seconds": seconds,
         "tokens": tokens,
@@ -213,6 +213,11 @@ def main() -> None:
     parser.add_argument("--rival", action="store_true", help="llama-cpp-python's server too")
     parser.add_argument("--json", action="store_true", help="print one JSON object as well")
     options = parser.parse_args()
+    with contextlib.suppress(ImportError):  # Windows has no such limit
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     result: dict[str, Any] = {"rounds": []}
     with serving() as (url, pid):
         asyncio.run(load(url, 1, 0.0))  # the model is loaded

@@ -19,6 +19,7 @@ from tests.conftest import HANG
 from tests.server.conftest import DEFAULTS, MODEL, Client, running
 from tinybuddy.server import limits, protocol
 from tinybuddy.server.models import Models, ServedModel
+from tinybuddy.server.run import listen
 
 ROOT = Path(__file__).parents[2]
 
@@ -217,6 +218,34 @@ def test_clients_that_go_free_their_places(how: str, stream: bool):
         assert server.complete(max_tokens=5).status == 200
         for connection in connections:
             connection.close()
+
+
+@pytest.mark.slow
+def test_a_thousand_clients_that_are_killed_free_their_places():
+    with running(replace(DEFAULTS, places=1_024, queue=1_024)) as server:
+        body = json.dumps(ENDLESS | {"n": 2}).encode("utf-8")
+        connections = [_connection(server) for _ in range(1_000)]
+        for connection in connections:
+            connection.sendall(_request(body))
+        for connection in connections:
+            assert connection.recv(10_000).startswith(b"HTTP/1.1 200")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        for connection in connections:
+            connection.close()
+        while not _idle(server):
+            pass
+        assert server.complete(max_tokens=5).status == 200
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs Linux")
+def test_a_client_that_is_no_longer_there_is_noticed():
+    """What a listener is set to holds for what it accepts; the rest is the system's."""
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            unread = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+            assert unread == 1_000 * limits.UNREAD_SECONDS
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
 def test_a_client_that_reads_nothing_holds_up_nobody(server: Client):

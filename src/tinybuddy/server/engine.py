@@ -18,8 +18,7 @@ from typing import Protocol
 from tinybuddy.backends.interface import Backend
 from tinybuddy.config import SampleConfig
 from tinybuddy.generation.decoding import BatchedDecoder
-
-FLUSH_SECONDS = 0.02  # that new ids wait at most before their reader is woken
+from tinybuddy.server.news import News
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +100,7 @@ class EnginePool:
 
     def __init__(self, threads: int, places: int, queue: int, hooks: Hooks) -> None:
         self._most, self._places = places + queue, -(-places // threads)  # those of a thread
-        self._news = _News(asyncio.get_running_loop())
+        self._news = News(asyncio.get_running_loop())
         self._changed = threading.Condition()
         self._waiting: dict[Text, None] = {}
         self._closing = False
@@ -173,41 +172,6 @@ class EnginePool:
         """How many of those that wait a thread may take: none has more than its share of all."""
         share = -(-(self.running + self.waiting) // len(self._workers))
         return max(0, min(share, self._places) - worker.running) if self._waiting else 0
-
-
-class _News:
-    """Wakes the tasks of an event loop for which threads have something."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop, self._lock = loop, threading.Lock()
-        self._due: set[asyncio.Event] = set()
-        self._ticking = False
-
-    def add(self, ended: list[asyncio.Event], others: list[asyncio.Event]) -> None:
-        """Set events from any thread: those of ended texts now, the others every 20 ms."""
-        with self._lock:
-            self._due.update(others)
-            start, self._ticking = bool(others) and not self._ticking, self._ticking or bool(others)
-        try:
-            if ended:
-                self._loop.call_soon_threadsafe(_set, ended)
-            if start:
-                self._loop.call_soon_threadsafe(self._tick)
-        except RuntimeError:  # the loop is closed: nobody waits any more
-            pass
-
-    def _tick(self) -> None:
-        with self._lock:
-            due, self._due = self._due, set()
-            self._ticking = bool(due)
-        _set(due)
-        if due:
-            self._loop.call_later(FLUSH_SECONDS, self._tick)
-
-
-def _set(events: Iterable[asyncio.Event]) -> None:
-    for event in events:
-        event.set()
 
 
 class _Batch:
