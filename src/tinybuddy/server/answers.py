@@ -17,7 +17,7 @@ from tinybuddy.server.schemas import (
     TopLogprob,
     Usage,
 )
-from tinybuddy.tokenizer import Codec
+from tinybuddy.tokenizer import PieceCodec
 
 DONE = b"data: [DONE]\n\n"
 
@@ -34,7 +34,7 @@ class CompletionAnswer:
     name = part = "text_completion"
     prefix = "cmpl"
 
-    def __init__(self, model: str, tokenizer: Codec, choices: Choices, counts: bool) -> None:
+    def __init__(self, model: str, tokenizer: PieceCodec, choices: Choices, counts: bool) -> None:
         """Take the texts, and whether events have a place for a count of tokens."""
         self._tokenizer, self._choices = tokenizer, choices
         self._usage: dict[str, None] = {"usage": None} if counts else {}

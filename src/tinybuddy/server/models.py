@@ -16,7 +16,7 @@ from tinybuddy.formats.loaded import LoadedModel
 from tinybuddy.formats.references import find, open_model, open_shape
 from tinybuddy.formats.runs import name_of
 from tinybuddy.server.errors import ApiError
-from tinybuddy.tokenizer import Codec
+from tinybuddy.tokenizer import PieceCodec
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class ServedModel:
         return open_backend(self.files.config, self.files.weights)
 
     @property
-    def tokenizer(self) -> Codec:
+    def tokenizer(self) -> PieceCodec:
         """What its texts are encoded by."""
         return self.files.tokenizer
 

@@ -61,6 +61,10 @@ class Codec(Protocol):
         """UTF-8 bytes of ``text`` that ``ids``, its encoding, do not hold."""
         ...
 
+
+class PieceCodec(Codec, Protocol):
+    """One whose tokens stand for bytes, each by itself."""
+
     def piece(self, id: int) -> bytes:
         """Bytes that token ``id`` stands for; none for special and unknown ids."""
         ...
