@@ -353,6 +353,13 @@ def test_a_token_is_asked_for():
         assert server.get("/health").status == server.get("/").status == 200
 
 
+def test_a_token_may_be_any_text():
+    with running(replace(DEFAULTS, token="sésame 日本")) as server:
+        sent = "sésame 日本".encode().decode("latin-1")
+        assert server.get("/v1/models", authorization=f"Bearer {sent}").status == 200
+        assert server.get("/v1/models", authorization="Bearer sesame").status == 401
+
+
 def test_other_sites_may_ask_only_where_that_is_wanted(server: Client):
     preflight = {"access_control_request_method": "POST", "origin": "https://a.example"}
     reply = server.send("OPTIONS", "/v1/completions", **preflight)

@@ -63,5 +63,5 @@ class Bearer:
 
     def _may(self, request: Request) -> bool:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
-        given = token.strip().encode("utf-8")
+        given = token.strip().encode("latin-1")  # as HTTP decodes bytes of any kind
         return kind.lower() == "bearer" and hmac.compare_digest(given, self._token)
