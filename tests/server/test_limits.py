@@ -159,7 +159,7 @@ def test_errors_of_the_framework_have_the_shape(
 
 
 def test_slow_headers_end_the_connection(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(protocol, "HEADER_SECONDS", 0.1)
+    monkeypatch.setattr(limits, "HEADER_SECONDS", 0.1)
     with running() as server:
         for begin in (b"", b"GET /health HT", b"GET /health HTTP/1.1\r\nHost: a\r\nX: "):
             with _connection(server) as connection:
@@ -176,6 +176,27 @@ def test_endless_headers_end_the_connection(server: Client):
         with pytest.raises(ConnectionError):
             for _ in range(10_000):
                 connection.sendall(b"X-Header: " + b"a" * 1_000 + b"\r\n")
+
+
+def test_a_body_that_nobody_reads_is_not_awaited_for_ever(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0.0)
+    monkeypatch.setattr(protocol, "SLACK_SECONDS", 0.1)
+    with running() as server, _connection(server) as connection:
+        connection.sendall(_request(b"{" + b" " * 100, path="/nothing")[:-50])
+        assert _all(connection).startswith(b"HTTP/1.1 404 ")
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/v1/completions"])
+def test_an_endless_body_ends_the_connection(server: Client, path: str):
+    """Chunk after chunk, or what stands behind the last one."""
+    for endless in (b"10000\r\n" + b" " * 65_536 + b"\r\n", b"0\r\n" + b"X: a\r\n" * 10_000):
+        with _connection(server) as connection:
+            head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+            connection.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+            with pytest.raises(ConnectionError):
+                for _ in range(10_000):
+                    connection.sendall(endless)
+                    endless = endless.removeprefix(b"0\r\n")
 
 
 def test_a_slow_body_is_given_up(monkeypatch: pytest.MonkeyPatch):
