@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from tinybuddy.tokenizer import Codec
 
@@ -15,21 +16,22 @@ class Until:
     depend on how the text is cut into pieces. Empty stop strings do not count.
 
     Attributes:
-        found: whether a stop string was met: nothing follows.
+        stops: the strings.
+        found: whether one was met: nothing follows.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
-        self._stops = [stop for stop in stops if stop]
+        self.stops = [stop for stop in stops if stop]
         self._held = ""
         self.found = False
 
     def push(self, piece: str) -> str:
         """Take the next piece; return what is now sure to stand before a stop string."""
-        if not self._stops:
+        if not self.stops:
             return piece
         held = self._held + piece
-        sure = len(held) - max(_overlap(held, stop) for stop in self._stops)
-        if (first := _first(held, self._stops)) <= sure and first < len(held):
+        sure = len(held) - max(_overlap(held, stop) for stop in self.stops)
+        if (first := _first(held, self.stops)) <= sure and first < len(held):
             self.found, sure, held = True, first, held[:first]  # none that begins before can come
         self._held = held[sure:]
         return held[:sure]
@@ -37,7 +39,7 @@ class Until:
     def close(self) -> str:
         """Return the rest of a text that has ended."""
         held, self._held = self._held, ""
-        first = _first(held, self._stops)
+        first = _first(held, self.stops)
         self.found = self.found or first < len(held)
         return held[:first]
 
@@ -62,6 +64,12 @@ class TextStream:
 
     def push(self, ids: Iterable[int]) -> str:
         """Take the next ids; return what they add to the text, never half a character."""
+        if not self._until.stops:  # all at once, which takes a third of the time
+            before = len(self._ids)
+            self._ids.extend(ids)
+            count = len(self._ids) - before
+            self.tokens += count
+            return "".join(islice(self._pieces, count))
         said = []
         for id in ids:
             if self.stopped:

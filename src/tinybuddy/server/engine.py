@@ -18,7 +18,7 @@ from typing import Protocol
 from tinybuddy.backends.interface import Backend
 from tinybuddy.config import SampleConfig
 from tinybuddy.generation.decoding import BatchedDecoder
-from tinybuddy.server.news import News
+from tinybuddy.server.news import UNHEARD_SECONDS, News
 
 log = logging.getLogger(__name__)
 
@@ -100,13 +100,11 @@ class EnginePool:
 
     def __init__(self, threads: int, places: int, queue: int, hooks: Hooks) -> None:
         self._most, self._places = places + queue, -(-places // threads)  # those of a thread
-        self._news = News(asyncio.get_running_loop())
+        news = News(asyncio.get_running_loop())
         self._changed = threading.Condition()
         self._waiting: dict[Text, None] = {}
         self._closing = False
-        self._workers = [
-            _Worker(number, self._next, self._news.add, hooks) for number in range(threads)
-        ]
+        self._workers = [_Worker(number, self._next, news, hooks) for number in range(threads)]
         for worker in self._workers:
             worker.start()
 
@@ -178,7 +176,7 @@ class _Batch:
     """The texts of one model in one thread."""
 
     def __init__(self, backend: Backend) -> None:
-        self.decoder = BatchedDecoder(backend)
+        self.decoder = BatchedDecoder(backend, time.thread_time)
         self.texts: dict[int, Text] = {}
 
 
@@ -194,12 +192,14 @@ class _Worker(threading.Thread):
         self,
         number: int,
         take: Callable[[_Worker], tuple[list[Text], list[Text]] | None],
-        add_news: Callable[[list[asyncio.Event], list[asyncio.Event]], None],
+        news: News,
         hooks: Hooks,
     ) -> None:
         super().__init__(name=f"engine-{number}", daemon=True)
         self._number, self._take = number, take
-        self._add_news, self._hooks = add_news, hooks
+        self._news, self._hooks = news, hooks
+        self._heard = threading.Event()  # what it had to say last
+        self._heard.set()
         self._batches: dict[Generator, _Batch] = {}
         self.running = 0
         self.leaving: list[Text] = []
@@ -213,6 +213,7 @@ class _Worker(threading.Thread):
                 self._join(text)
             for model, batch in list(self._batches.items()):
                 if batch.texts:
+                    self._heard.wait(UNHEARD_SECONDS)  # the loop needs the processor more
                     self._step(model, batch)
 
     def _leave(self, text: Text) -> None:
@@ -243,11 +244,12 @@ class _Worker(threading.Thread):
             del self._batches[model]
             self._fail(list(batch.texts.values()), error)
             return
-        now, ended, others = time.monotonic(), [], []
+        now, urgent, others = time.monotonic(), [], []
         for key, ids, is_ended, broken in pieces:
             text = batch.texts[key]
             text.ids += ids
-            if ids and not text.began:
+            begins = bool(ids and not text.began)
+            if begins:
                 text.began = now
                 self._hooks.on_begin(now - text.asked)
             if broken:
@@ -256,11 +258,12 @@ class _Worker(threading.Thread):
                 del batch.texts[key]
                 self.running -= 1
                 text.ended = True  # after all else, as its reader does not wait for a lock
-                ended.append(text.news)
+            if is_ended or (begins and text.streams):
+                urgent.append(text.news)
             elif text.streams:
                 others.append(text.news)
         self._hooks.on_step(model.name, sum(len(piece.ids) for piece in pieces), now - began)
-        self._add_news(ended, others)
+        self._news.add(urgent, others, self._heard)
 
     def _fail(self, texts: list[Text], error: Exception) -> None:
         log.error("The engine failed: %s", type(error).__name__, exc_info=error)
@@ -268,4 +271,4 @@ class _Worker(threading.Thread):
             text.error = "The engine failed: ask again."
             text.ended = True
         self.running -= len(texts)
-        self._add_news([text.news for text in texts], [])
+        self._news.add([text.news for text in texts], [], self._heard)

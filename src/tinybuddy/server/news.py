@@ -1,13 +1,21 @@
-"""From threads to the tasks of an event loop: there is something new."""
+"""From engine threads to the tasks of an event loop: there is something new.
+
+What is urgent, a text's first ids and its end, is passed on at once, the rest every 20 ms, or less
+often where waking all readers takes longer than a quarter of the loop's time, which new clients
+need too.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Iterable
 
-FLUSH_SECONDS = 0.02  # that new ids wait at most before their reader is woken
+FLUSH_SECONDS = 0.02  # that new ids wait before their reader is woken
+IDLE_SHARE = 3  # of the time that all readers took the last time, at least, before the next
+UNHEARD_SECONDS = 0.05  # that an engine thread waits at most for the loop
 
 
 class News:
@@ -18,24 +26,41 @@ class News:
         self._due: set[asyncio.Event] = set()
         self._ticking = False
 
-    def add(self, ended: list[asyncio.Event], others: list[asyncio.Event]) -> None:
-        """Set events from any thread: those of ended texts now, the others every 20 ms."""
+    def add(
+        self, urgent: list[asyncio.Event], others: list[asyncio.Event], heard: threading.Event
+    ) -> None:
+        """Set events, from any thread.
+
+        Args:
+            urgent: to be set now.
+            others: to be set with the next tick.
+            heard: is set once those that wait for what is urgent have run.
+        """
         with self._lock:
             self._due.update(others)
             start, self._ticking = bool(others) and not self._ticking, self._ticking or bool(others)
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            if ended:
-                self._loop.call_soon_threadsafe(_set, ended)
+            if urgent:
+                heard.clear()
+                self._loop.call_soon_threadsafe(self._pass_on, urgent, heard)
             if start:
                 self._loop.call_soon_threadsafe(self._tick)
+
+    def _pass_on(self, urgent: list[asyncio.Event], heard: threading.Event) -> None:
+        _set(urgent)
+        self._loop.call_soon(heard.set)  # behind the tasks that wait for them
 
     def _tick(self) -> None:
         with self._lock:
             due, self._due = self._due, set()
             self._ticking = bool(due)
-        _set(due)
         if due:
-            self._loop.call_later(FLUSH_SECONDS, self._tick)
+            _set(due)
+            self._loop.call_soon(self._next_tick, time.monotonic())
+
+    def _next_tick(self, began: float) -> None:
+        took = time.monotonic() - began
+        self._loop.call_later(max(FLUSH_SECONDS, IDLE_SHARE * took), self._tick)
 
 
 def _set(events: Iterable[asyncio.Event]) -> None:

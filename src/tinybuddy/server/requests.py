@@ -6,7 +6,7 @@ many such things. What is said here is what the API's document says.
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import fields, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -97,7 +97,7 @@ class TextRequest(BaseModel):
 
     def sample(self, default: SampleConfig) -> SampleConfig:
         """How tokens are drawn: as this says, and else as the model's default."""
-        return SampleConfig(**asdict(default) | self.sampling)
+        return replace(default, **self.sampling) if self.sampling else default
 
     @property
     def count(self) -> int:
