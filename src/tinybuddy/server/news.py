@@ -14,7 +14,8 @@ import time
 from collections.abc import Iterable
 
 FLUSH_SECONDS = 0.02  # that new ids wait before their reader is woken
-IDLE_SHARE = 3  # of the time that all readers took the last time, at least, before the next
+SOME = 50  # readers that are woken before the loop turns to new clients: some 5 ms
+PAUSE = 3  # times as long as waking all of them took, before they are woken again
 UNHEARD_SECONDS = 0.05  # that an engine thread waits at most for the loop
 
 
@@ -55,12 +56,16 @@ class News:
             due, self._due = self._due, set()
             self._ticking = bool(due)
         if due:
-            _set(due)
-            self._loop.call_soon(self._next_tick, time.monotonic())
+            self._wake(list(due), time.monotonic())
 
-    def _next_tick(self, began: float) -> None:
-        took = time.monotonic() - began
-        self._loop.call_later(max(FLUSH_SECONDS, IDLE_SHARE * took), self._tick)
+    def _wake(self, due: list[asyncio.Event], began: float) -> None:
+        """Set events, some at a time, so that the loop turns to new clients in between."""
+        _set(due[:SOME])
+        if rest := due[SOME:]:
+            self._loop.call_soon(self._wake, rest, began)
+        else:
+            took = time.monotonic() - began
+            self._loop.call_later(max(FLUSH_SECONDS, PAUSE * took), self._tick)
 
 
 def _set(events: Iterable[asyncio.Event]) -> None:
