@@ -39,22 +39,27 @@ def serve(
     Raises:
         TinybuddyError: if the address cannot be had.
     """
-    _allow_files()
+    allow_files()
     listener = listen(host, port)
     name = f"[{host}]" if ":" in host else host
     on_ready(f"http://{name}:{listener.getsockname()[1]}")
     server_of(create_app(models, settings), grace).run(sockets=[listener])
 
 
-def _allow_files() -> None:
-    """Take as many open connections as the system allows; most give 1,024 unless asked for more."""
+def allow_files() -> int:
+    """Take as many open connections as the system allows; most give 1,024 unless asked for more.
+
+    Returns:
+        How many files may be open now.
+    """
     try:
         import resource
     except ImportError:  # Windows has no such limit
-        return
+        return MAX_FILES
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most
 
 
 def server_of(app: Starlette, grace: int) -> uvicorn.Server:
