@@ -32,7 +32,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-MODEL, PROMPT = "tinybuddy-80k-deep", "Once upon a time"
+from tinybuddy.defaults import DEFAULT_MODEL
+
+MODEL, PROMPT = DEFAULT_MODEL, "Once upon a time"
 TOKENS_BAR, FIRST_BAR, RATIO_BAR = 20_000, 1.0, 3.0
 SOAK_CLIENTS = 64
 
