@@ -1,7 +1,7 @@
 # `make story` and `make test` do all of their own set-up in .venv.
 PYTHON ?= python3
 VENV := .venv
-NODE := tests/exporters/node
+NODE := tests/exporters/node tests/server/node  # what Node.js runs in tests
 BIN := $(VENV)/bin
 SOURCES := src tests benchmarks docs hatch_build.py
 C_SOURCES := $(wildcard src/tinybuddy/backends/engine/*.[ch] src/tinybuddy/exporters/c/*/*.[ch] \
@@ -35,7 +35,7 @@ story: $(VENV)/story  ## install, train a model, tell its story
 test: check  ## install, lint, types, imports, the fast tests
 	$(PYTEST)
 
-test-all: test $(VENV)/test-all $(NODE)/node_modules  ## the slow tests too; it names what it skips and why
+test-all: test $(VENV)/test-all $(NODE:%=%/node_modules)  ## the slow tests too; it names what it skips and why
 	$(PYTEST) -m slow
 
 check: $(VENV)/test  ## install, lint, types, imports
@@ -68,12 +68,12 @@ $(VENV)/test-all: $(VENV)/test
 		echo "llama.cpp could not be compiled: what needs it is skipped."
 
 clean:  ## remove what was installed and trained here
-	rm -rf $(VENV) $(NODE)/node_modules runs
+	rm -rf $(VENV) $(NODE:%=%/node_modules) runs
 
-# What needs transformers.js is skipped where Node.js is not.
-$(NODE)/node_modules: $(NODE)/package-lock.json
-	@! command -v npm >/dev/null || { npm ci --silent --prefix $(NODE) && touch $@; } || \
-		echo "transformers.js could not be installed: what needs it is skipped."
+# What needs Node.js is skipped where it is not.
+%/node/node_modules: %/node/package-lock.json
+	@! command -v npm >/dev/null || { npm ci --silent --prefix $*/node && touch $@; } || \
+		echo "$*/node/package.json could not be installed: what needs it is skipped."
 
 $(VENV)/story: pyproject.toml constraints.txt
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)

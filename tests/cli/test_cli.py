@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import SMALL, Cli, set_options
 from tinybuddy.cli import VERBS, build_parser
-from tinybuddy.cli.generate import wrapped
+from tinybuddy.cli.wrapping import wrapped
 from tinybuddy.defaults import DEFAULT_MODEL
 from tinybuddy.formats.references import open_model, released_names
 from tinybuddy.training.run import Run

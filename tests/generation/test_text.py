@@ -5,7 +5,9 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tinybuddy.generation.text import until
+from tinybuddy.formats.hub import read_model
+from tinybuddy.formats.references import find_directory
+from tinybuddy.generation.text import TextStream, until
 
 SHORT = st.text("ab ", max_size=4)
 
@@ -39,3 +41,30 @@ def test_it_reads_no_further_than_the_stop():
     pieces = iter(["one", " two.", " three."])
     assert list(until(pieces, ["wo"])) == ["one", " t"]
     assert next(pieces) == " three."
+
+
+@given(st.lists(SHORT), st.lists(SHORT, max_size=3))
+def test_ids_that_are_pushed_say_what_the_whole_text_says(parts: list[str], stops: list[str]):
+    tokenizer = read_model(find_directory("tinybuddy-80k-card")).tokenizer
+    ids = [id for part in [*parts, "café 日本 😀"] for id in tokenizer.encode(part)]
+    stream = TextStream(tokenizer, stops)
+    said = [stream.push(ids[place : place + 3]) for place in range(0, len(ids), 3)]
+    assert "".join([*said, stream.close()]) == "".join(until([tokenizer.decode(ids)], stops))
+    assert stream.tokens == len(ids) or stream.stopped
+
+
+def test_half_a_character_at_the_end_is_said_as_one():
+    tokenizer = read_model(find_directory("tinybuddy-80k-card")).tokenizer
+    stream = TextStream(tokenizer)
+    assert stream.push(tokenizer.encode("a😀")[:-1]) == "a"
+    assert stream.close() == "\ufffd"
+
+
+def test_tokens_are_those_up_to_the_end_of_the_stop():
+    tokenizer = read_model(find_directory("tinybuddy-80k-card")).tokenizer
+    ids = tokenizer.encode("The end. And more.")
+    stream = TextStream(tokenizer, ["end."])
+    assert stream.push(ids) == "The "
+    assert stream.stopped
+    assert tokenizer.decode(ids[: stream.tokens]) == "The end."
+    assert stream.push([5]) == stream.close() == ""

@@ -23,6 +23,7 @@ VERBS = {  # and what each does, which --help says
     "generate": "generate a story",
     "evaluate": "measure whether a model speaks English",
     "export": "write a model in the form that others open",
+    "serve": "answer to clients of OpenAI's API, on this machine",
     "info": "count the parameters of a model or recipe",
     "corpus": "look at a text, or write it as one file",
     "models": "list the models that come with tinybuddy",

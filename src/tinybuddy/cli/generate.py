@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
-import re
 import sys
-import unicodedata
-from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 from tinybuddy.cli.common import add_backend, print_json
+from tinybuddy.cli.wrapping import width, wrapped
 from tinybuddy.defaults import DEFAULT_MODEL
 from tinybuddy.errors import UsageError
 
@@ -27,7 +24,8 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
         "prompt",
         nargs="?",
         metavar="PROMPT",
-        help="how it begins; - or a pipe reads standard input; nothing begins a new story",
+        help="how it begins; - or a pipe reads standard input; "
+        "nothing, in a terminal, asks for story after story",
     )
     verb.add_argument(
         "-m", "--model", default=DEFAULT_MODEL, metavar="M", help=f"default: {DEFAULT_MODEL}"
@@ -81,6 +79,13 @@ def run(options: argparse.Namespace) -> None:
     names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
     settings = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
     SampleConfig.from_mapping(settings)  # wrong usage is said before anything is loaded
+    if options.prompt is None and options.n == 1 and not options.json and _in_terminal():
+        from tinybuddy.cli.conversation import converse
+
+        if options.max_new_tokens is not None:
+            settings["max_new_tokens"] = options.max_new_tokens
+        converse(options.model, options.backend, options.seed, options.stop, settings)
+        return
     prompt = _read_prompt(options.prompt)
     from tinybuddy.generation.model import load, random_seed
 
@@ -111,7 +116,7 @@ def run(options: argparse.Namespace) -> None:
                 continue
             if number:
                 print("\n" + "-" * 20 + "\n")
-            for piece in wrapped(pieces, _width()):
+            for piece in wrapped(pieces, width()):
                 print(piece, end="", flush=True)
             print()
     except KeyboardInterrupt:
@@ -122,39 +127,8 @@ def run(options: argparse.Namespace) -> None:
     print_stories()
 
 
-def _width() -> int:
-    """Columns of the terminal; 0 where it is none, and lines stay as they are."""
-    try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else 0
-    except (OSError, ValueError):
-        return 0
-
-
-def wrapped(pieces: Iterable[str], width: int) -> Iterator[str]:
-    """Break the lines of a text between words, as it comes; a width of 0 breaks none."""
-    column, word = 0, ""
-    for piece in pieces:
-        if not width:
-            yield piece
-            continue
-        *whole, word = re.split(r"(?<=\s)|(?=\s)", word + piece)
-        for part in whole:
-            column = yield from _placed(part, column, width)
-    yield from _placed(word, column, width)
-
-
-def _placed(part: str, column: int, width: int) -> Generator[str, None, int]:
-    """Yield a word or a space, on a new line if it does not fit; return the column after it."""
-    cells = sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in part)
-    if part == "\n":
-        cells, column = 0, 0
-    elif part.isspace() and column + cells > width:
-        part, cells, column = "\n", 0, 0
-    elif column and column + cells > width:
-        part, column = f"\n{part}", 0
-    if part:
-        yield part
-    return column + cells
+def _in_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _read_prompt(prompt: str | None) -> str:

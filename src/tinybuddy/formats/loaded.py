@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tinybuddy.config import ModelConfig, SampleConfig
 from tinybuddy.errors import TinybuddyError
-from tinybuddy.tokenizer import Codec, Tokenizer
+from tinybuddy.tokenizer import PieceCodec, Tokenizer
 from tinybuddy.weights import Weights
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class LoadedModel:
 
     config: ModelConfig
     weights: Weights
-    tokenizer: Codec
+    tokenizer: PieceCodec
     sample: SampleConfig
     path: Path | None = None
 

@@ -12,6 +12,7 @@ from tinybuddy.errors import TinybuddyError
 
 STEP_SECONDS = 0.02  # a call's length to aim at: Ctrl-C, and who joins or leaves, wait for its end
 MOST_STEPS = 65_536  # of one call: room for new ids is made for as many
+FIRST_STEPS = 4  # of a call after a text has joined, so that its first token is soon there
 LOOK_EVERY = 16  # tokens at most that a text gets before it is asked whether it goes on
 
 
@@ -31,8 +32,12 @@ class BatchedDecoder:
     not depend on what is beside it. One thread at a time may use it.
     """
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(self, backend: Backend, clock: Callable[[], float] = time.perf_counter) -> None:
+        """Take what computes, and the seconds by which the length of a step is chosen.
+
+        Where other threads compute too, `time.thread_time` leaves out the time that they take.
+        """
+        self._backend, self._clock = backend, clock
         self._texts: dict[int, Generation] = {}
         self._given: dict[int, int] = {}  # new ids of each that `step` has returned
         self._next, self._steps = 0, 1
@@ -52,7 +57,7 @@ class BatchedDecoder:
         text = self._backend.begin(prompt, count, sample, seed, eos)
         key, self._next = self._next, self._next + 1
         self._texts[key], self._given[key] = text, 0
-        self._steps = 1  # a new text's first token is soon there
+        self._steps = min(self._steps, FIRST_STEPS)
         return key
 
     def cancel(self, key: int) -> None:
@@ -69,9 +74,9 @@ class BatchedDecoder:
         Returns:
             The texts that have new ids or have ended, in the order in which they joined.
         """
-        began = time.perf_counter()
+        began = self._clock()
         self._backend.advance(list(self._texts.values()), min(self._steps, most))
-        seconds = time.perf_counter() - began
+        seconds = self._clock() - began
         if seconds < STEP_SECONDS / 2:
             self._steps = min(2 * self._steps, MOST_STEPS)
         elif seconds > STEP_SECONDS * 2:

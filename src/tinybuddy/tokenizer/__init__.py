@@ -62,6 +62,14 @@ class Codec(Protocol):
         ...
 
 
+class PieceCodec(Codec, Protocol):
+    """One whose tokens stand for bytes, each by itself."""
+
+    def piece(self, id: int) -> bytes:
+        """Bytes that token ``id`` stands for; none for special and unknown ids."""
+        ...
+
+
 class Tokenizer:
     """A vocabulary and the two ways through it.
 
