@@ -26,7 +26,7 @@ story: $(VENV)/story  ## install, train a model, tell its story
 	@echo "A story of the model that you have just trained:"
 	@$(BIN)/tinybuddy generate "Once upon a time" --model runs/story </dev/null
 	@echo
-	@echo "A story of tinybuddy-80k, released, which had an hour and 19,390 stories:"
+	@echo "A story of tinybuddy-80k, released, which had 36 minutes and 19,390 stories:"
 	@$(BIN)/tinybuddy generate "Once upon a time" </dev/null
 	@echo
 	@echo "See how yours works, in a browser: runs/story/story.html"
