@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,13 +39,14 @@ class OnnxRuntime(Generator):
         return lambda: [onnx.generate(self.session, [self.bos], self.length, 1)]
 
 
-class NodeJs(Generator):
-    """A module in a process of Node.js."""
+class _Process(Generator):
+    """A process of its own.
 
-    def __init__(self, module: Path) -> None:
-        self.module, self.node = module, shutil.which("node") or shutil.which("nodejs")
-        if not self.node:
-            raise MissingError("install Node.js")
+    Attributes:
+        command: it takes a seed and seconds, and prints tokens a second.
+    """
+
+    command: Sequence[str | Path]
 
     def generate(
         self,
@@ -55,29 +56,29 @@ class NodeJs(Generator):
         clock: Callable[[], float] = time.process_time,
     ) -> tuple[Ids, float]:
         """Tell by the model's own settings, the process timing itself; no ids come back."""
-        command = [self.node, HERE / "stories.mjs", self.module.as_uri(), str(seed), str(seconds)]
-        return [], float(subprocess.check_output(command))
+        return [], float(subprocess.check_output([*self.command, str(seed), str(seconds)]))
 
 
-class CLibrary(Generator):
-    """A library compiled here, in a process of its own."""
+class NodeJs(_Process):
+    """A module in a process of Node.js."""
+
+    def __init__(self, module: Path) -> None:
+        node = shutil.which("node") or shutil.which("nodejs")
+        if not node:
+            raise MissingError("install Node.js")
+        self.command = (node, HERE / "stories.mjs", module.as_uri())
+
+
+class CLibrary(_Process):
+    """A library compiled here."""
 
     def __init__(self, library: Path, folder: Path) -> None:
         compiler = next((name for name in c.COMPILERS if shutil.which(name)), None)
         if compiler is None:
             raise MissingError("install a C compiler")
-        self.program = folder / f"{library.name}-stories"
-        c.compile_program(compiler, library, HERE / "stories.c", self.program)
-
-    def generate(
-        self,
-        sample: SampleConfig,
-        seed: int,
-        seconds: float = 0.0,
-        clock: Callable[[], float] = time.process_time,
-    ) -> tuple[Ids, float]:
-        """Tell by the model's own settings, the process timing itself; no ids come back."""
-        return [], float(subprocess.check_output([self.program, str(seed), str(seconds)]))
+        program = folder / f"{library.name}-stories"
+        c.compile_program(compiler, library, HERE / "stories.c", program)
+        self.command = (program,)
 
 
 def compiled_bytes(library: Path) -> int:

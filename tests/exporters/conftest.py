@@ -11,10 +11,13 @@ import pytest
 from tinybuddy.corpus.tales import generate_tale
 from tinybuddy.defaults import DEFAULT_MODEL
 from tinybuddy.exporters.golden import Golden, golden
+from tinybuddy.exporters.session import export
 from tinybuddy.formats.loaded import LoadedModel
+from tinybuddy.generation.model import Model, load
 from tinybuddy.training.session import train
 
 MODELS = ("tinybuddy-80k-card", DEFAULT_MODEL, "grouped")  # in turn, what `reference` takes
+Exports = Callable[[str], tuple[Path, Model]]
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +45,21 @@ def grouped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reference(request: pytest.FixtureRequest) -> Callable[[str], str]:
     """Turn one of `MODELS` into what `export` takes."""
     return lambda name: str(request.getfixturevalue(name)) if name == "grouped" else name
+
+
+def exporting(format: str, suffix: str, reference: Callable[[str], str], folder: Path) -> Exports:
+    """Return what gives the export of one of `MODELS`, and in Python its rounded weights."""
+
+    def exported(name: str) -> tuple[Path, Model]:
+        out = folder / f"{name}{suffix}"
+        if not out.exists():
+            export(format, reference(name), out)
+            export("compact", reference(name), folder / f"{name}.buddy")
+        model = load(folder / f"{name}.buddy")
+        model.on_note = lambda note: None
+        return out, model
+
+    return exported
 
 
 def ending(model: LoadedModel) -> tuple[LoadedModel, Golden]:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.conftest import HANG
-from tests.exporters.conftest import MODELS
+from tests.exporters.conftest import MODELS, Exports, exporting
 from tinybuddy.corpus.statistics import read_statistics
 from tinybuddy.defaults import DEFAULT_MODEL
 from tinybuddy.errors import TinybuddyError
@@ -25,9 +25,7 @@ from tinybuddy.exporters.js import CHECK
 from tinybuddy.exporters.session import export
 from tinybuddy.formats.loaded import ModelFiles
 from tinybuddy.formats.references import find_directory, open_model
-from tinybuddy.generation.model import Model, load
 
-Pages = Callable[[str], tuple[Path, Model]]
 Opened = Callable[..., Any]
 AXE = Path(__file__).parent / "node" / "node_modules" / "axe-core" / "axe.min.js"
 SHIFTED = """new Promise((resolve) => {
@@ -57,20 +55,9 @@ HOSTILE = {
 
 
 @pytest.fixture(scope="session")
-def pages(reference: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Pages:
+def pages(reference: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Exports:
     """The page of one of `MODELS`, and in Python what has the same rounded weights."""
-    folder = tmp_path_factory.mktemp("html")
-
-    def exported(name: str) -> tuple[Path, Model]:
-        out = folder / f"{name}.html"
-        if not out.exists():
-            export("html", reference(name), out)
-            export("compact", reference(name), folder / f"{name}.buddy")
-        model = load(folder / f"{name}.buddy")
-        model.on_note = lambda note: None
-        return out, model
-
-    return exported
+    return exporting("html", ".html", reference, tmp_path_factory.mktemp("html"))
 
 
 @pytest.fixture(scope="session")
@@ -152,7 +139,7 @@ def test_the_page_holds_an_engine_that_generates_the_golden_texts(
     assert len(re.findall("</script", text, re.IGNORECASE)) == 4
 
 
-def test_the_policy_allows_what_is_in_the_page_alone(pages: Pages):
+def test_the_policy_allows_what_is_in_the_page_alone(pages: Exports):
     text = pages(DEFAULT_MODEL)[0].read_text(encoding="utf-8")
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
     assert policy
@@ -192,7 +179,7 @@ def test_another_engine_is_not_kept(tmp_path: Path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_chromium_generates_the_golden_texts_and_the_same_stories(
-    name: str, reference: Callable[[str], str], pages: Pages, browser: Any, opened: Opened
+    name: str, reference: Callable[[str], str], pages: Exports, browser: Any, opened: Opened
 ):
     page_file, model = pages(name)
     prompts = ["Once upon a time", "The dog", ""]
@@ -216,7 +203,7 @@ def test_chromium_generates_the_golden_texts_and_the_same_stories(
 
 
 @pytest.mark.slow
-def test_one_types_picks_hovers_steps_back_and_shares(pages: Pages, opened: Opened):
+def test_one_types_picks_hovers_steps_back_and_shares(pages: Exports, opened: Opened):
     page_file, model = pages(DEFAULT_MODEL)
     page = opened(page_file)
     assert _ended(page) == model.generate("Once upon a time", seed=0)
@@ -295,7 +282,7 @@ def test_one_types_picks_hovers_steps_back_and_shares(pages: Pages, opened: Open
 
 
 @pytest.mark.slow
-def test_a_link_tells_the_story_again_whatever_was_done_on_the_way(pages: Pages, opened: Opened):
+def test_a_link_tells_the_story_again_whatever_was_done_on_the_way(pages: Exports, opened: Opened):
     page_file, _ = pages(DEFAULT_MODEL)
     page = opened(page_file, "#prompt=One%20day&seed=7&t=0.7")
     _ended(page)
@@ -334,7 +321,7 @@ def test_a_link_tells_the_story_again_whatever_was_done_on_the_way(pages: Pages,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
-def test_what_is_typed_is_shown_as_tokens(name: str, pages: Pages, opened: Opened):
+def test_what_is_typed_is_shown_as_tokens(name: str, pages: Exports, opened: Opened):
     page_file, model = pages(name)
     page = opened(page_file, "#seed=x")
     page.locator("#typed span").first.wait_for()
@@ -356,7 +343,7 @@ def test_what_is_typed_is_shown_as_tokens(name: str, pages: Pages, opened: Opene
 
 
 @pytest.mark.slow
-def test_hostile_links_do_nothing_but_show_an_error(pages: Pages, opened: Opened):
+def test_hostile_links_do_nothing_but_show_an_error(pages: Exports, opened: Opened):
     page_file, _ = pages(DEFAULT_MODEL)
     model = open_model(DEFAULT_MODEL)
     for link, said in HOSTILE.values():
@@ -377,7 +364,7 @@ def test_hostile_links_do_nothing_but_show_an_error(pages: Pages, opened: Opened
 
 
 @pytest.mark.slow
-def test_words_that_the_training_text_did_not_have_are_marked(pages: Pages, opened: Opened):
+def test_words_that_the_training_text_did_not_have_are_marked(pages: Exports, opened: Opened):
     path = find_directory(DEFAULT_MODEL) / "facts.npz"
     known = list(read_statistics(path).counts)
     page_file, model = pages(DEFAULT_MODEL)
@@ -402,7 +389,7 @@ def test_words_that_the_training_text_did_not_have_are_marked(pages: Pages, open
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 768, 1400, 2000])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_and_nothing_moves(width: int, scheme: str, pages: Pages, opened: Opened):
+def test_the_page_fits_and_nothing_moves(width: int, scheme: str, pages: Exports, opened: Opened):
     page = opened(
         pages(DEFAULT_MODEL)[0],
         "#seed=x",
@@ -423,7 +410,7 @@ def test_the_page_fits_and_nothing_moves(width: int, scheme: str, pages: Pages, 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 768, 1400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_violation(width: int, scheme: str, pages: Pages, opened: Opened):
+def test_axe_finds_no_violation(width: int, scheme: str, pages: Exports, opened: Opened):
     if not AXE.exists():
         pytest.skip(f"needs axe-core: npm ci --prefix {AXE.parents[2]}")
     page = opened(
@@ -449,7 +436,7 @@ def test_axe_finds_no_violation(width: int, scheme: str, pages: Pages, opened: O
 
 
 @pytest.mark.slow
-def test_a_long_story_stays_whole(pages: Pages, opened: Opened):
+def test_a_long_story_stays_whole(pages: Exports, opened: Opened):
     page_file, model = pages(DEFAULT_MODEL)
     prompt = "The dog ran to the big tree and sat. " * 500
     page = opened(page_file, "#seed=x")

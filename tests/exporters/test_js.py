@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM
 
 from tests.conftest import HANG, Cli
 from tests.exporters.chromium import open_page
-from tests.exporters.conftest import MODELS
+from tests.exporters.conftest import MODELS, Exports, exporting
 from tinybuddy.config import ModelConfig, SampleConfig
 from tinybuddy.corpus.tales import generate_tale
 from tinybuddy.errors import TinybuddyError
@@ -32,7 +32,6 @@ from tinybuddy.formats.compact import write_compact
 from tinybuddy.formats.hub import read_model, write_model
 from tinybuddy.formats.loaded import LoadedModel, ModelFiles
 from tinybuddy.formats.references import find_directory, open_model
-from tinybuddy.generation.model import Model, load
 from tinybuddy.quantization import quantized
 from tinybuddy.tokenizer import Tokenizer
 from tinybuddy.tokenizer.training import train_tokenizer
@@ -40,7 +39,6 @@ from tinybuddy.weights import random_weights
 
 NAME = "tinybuddy-80k-card"
 Js = Callable[..., Any]
-Exports = Callable[[str], tuple[Path, Model]]
 
 
 @pytest.fixture(scope="session")
@@ -77,18 +75,7 @@ def js(tmp_path_factory: pytest.TempPathFactory) -> Js:
 @pytest.fixture(scope="session")
 def exports(reference: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Exports:
     """The export of one of `MODELS`, and in Python what has the same rounded weights."""
-    folder = tmp_path_factory.mktemp("js")
-
-    def exported(name: str) -> tuple[Path, Model]:
-        out = folder / name
-        if not out.exists():
-            export("js", reference(name), out)
-            export("compact", reference(name), folder / f"{name}.buddy")
-        model = load(folder / f"{name}.buddy")
-        model.on_note = lambda note: None
-        return out, model
-
-    return exported
+    return exporting("js", "", reference, tmp_path_factory.mktemp("js"))
 
 
 @pytest.mark.parametrize("weights", FORMATS["js"].weights)

@@ -73,6 +73,13 @@ def _text(model: Any, prompt: Sequence[int] = (1,), count: int = 30, seed: int =
     return Text(model, prompt, count, SAMPLE, seed, asyncio.Event())
 
 
+def _endless(texts: int) -> list[Text]:
+    """Texts that nothing ends."""
+    model = Generator(0)
+    model.eos = -1
+    return [_text(model, count=ENDLESS, seed=seed) for seed in range(texts)]
+
+
 def _alone(text: Text) -> list[int]:
     backend: Backend = text.model.backends[0]
     texts = continue_ids(backend, [text.prompt], text.count, SAMPLE, [text.seed], text.model.eos)
@@ -114,10 +121,7 @@ def test_a_text_is_the_same_whatever_is_beside_it(data: st.DataObject):
 
 def test_who_is_cancelled_frees_the_place_at_once():
     async def test(pool: EnginePool) -> None:
-        endless = [_text(MODELS[0], count=ENDLESS, seed=seed) for seed in range(4)]
-        for text in endless:
-            text.model = Generator(0)
-            text.model.eos = -1  # nothing ends them
+        endless = _endless(4)
         pool.submit(endless)
         waiting = [_text(MODELS[0]) for _ in range(2)]
         pool.submit(waiting)
@@ -139,9 +143,7 @@ def test_who_is_cancelled_frees_the_place_at_once():
 
 def test_threads_share_the_texts_and_none_is_idle_while_one_waits():
     async def test(pool: EnginePool) -> None:
-        model = Generator(0)
-        model.eos = -1
-        endless = [_text(model, count=ENDLESS, seed=seed) for seed in range(8)]
+        endless = _endless(8)
         pool.submit(endless)
         for text in endless:
             await text.news.wait()
@@ -159,10 +161,7 @@ def test_threads_share_the_texts_and_none_is_idle_while_one_waits():
 
 def test_who_waits_and_is_cancelled_makes_room_in_the_queue():
     async def test(pool: EnginePool) -> None:
-        endless = [_text(MODELS[0], count=ENDLESS, seed=seed) for seed in range(4)]
-        for text in endless:
-            text.model = Generator(0)
-            text.model.eos = -1
+        endless = _endless(4)
         pool.submit(endless[:2])
         for text in endless[:2]:
             await text.news.wait()

@@ -11,7 +11,6 @@ import pytest
 
 from tests.conftest import HANG
 from tests.server.conftest import MODEL, Client, running
-from tinybuddy.exporters import FORMATS
 from tinybuddy.exporters.session import export
 from tinybuddy.generation.model import load
 from tinybuddy.server.models import Models
@@ -34,7 +33,6 @@ def test_a_model_without_such_a_page_gets_a_plain_one(tmp_path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("html" not in FORMATS, reason="needs the format html")
 def test_chromium_tells_a_story_with_it(server: Client, tmp_path: Path):
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
     chromium = shutil.which("chromium")

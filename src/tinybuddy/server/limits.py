@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-BODY_BYTES = (
-    1 << 18
-)  # checking the worst of this size takes some 0.1 s, in which nobody is answered
+# Checking the worst body of this size takes some 0.1 s, in which nobody is answered.
+BODY_BYTES = 1 << 18
 DRAINED_BYTES = 16 << 20  # of a larger body read all the same, so that its sender hears why not
 BODY_SECONDS = 30.0
 HEADER_BYTES = 1 << 16

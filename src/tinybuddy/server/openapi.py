@@ -56,7 +56,21 @@ def document(models: Models, needs_token: bool) -> dict[str, Any]:
         "required": True,
         "schema": {"type": "string", "minLength": 1},
     }
-    failures = (400, 401, 404, 408, 413, 415, 429, 500, 503, 504)
+
+    def post(
+        operation: str, summary: str, body: type[BaseModel], answers: dict[str, Any]
+    ) -> dict[str, Any]:
+        failures = _errors(400, 401, 404, 408, 413, 415, 429, 500, 503, 504)
+        return {
+            "post": {
+                "operationId": operation,
+                "summary": summary,
+                "security": guard,
+                "requestBody": _json(body, required=True),
+                "responses": answers | failures,
+            }
+        }
+
     return {
         "openapi": "3.1.0",
         "info": {
@@ -65,26 +79,18 @@ def document(models: Models, needs_token: bool) -> dict[str, Any]:
             "description": "Stories of small language models, by OpenAI's API.",
         },
         "paths": {
-            "/v1/completions": {
-                "post": {
-                    "operationId": "complete",
-                    "summary": "Go on with a text.",
-                    "security": guard,
-                    "requestBody": _json(CompletionRequest, required=True),
-                    "responses": _streamed(schemas.Completion, schemas.CompletionChunk)
-                    | _errors(*failures),
-                }
-            },
-            "/v1/chat/completions": {
-                "post": {
-                    "operationId": "chat",
-                    "summary": "Go on with the last message of a user.",
-                    "security": guard,
-                    "requestBody": _json(ChatRequest, required=True),
-                    "responses": _streamed(schemas.ChatCompletion, schemas.ChatChunk)
-                    | _errors(*failures),
-                }
-            },
+            "/v1/completions": post(
+                "complete",
+                "Go on with a text.",
+                CompletionRequest,
+                _streamed(schemas.Completion, schemas.CompletionChunk),
+            ),
+            "/v1/chat/completions": post(
+                "chat",
+                "Go on with the last message of a user.",
+                ChatRequest,
+                _streamed(schemas.ChatCompletion, schemas.ChatChunk),
+            ),
             "/v1/models": {
                 "get": {
                     "operationId": "models",

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import tempfile
-from importlib import import_module
-from pathlib import Path
 
 from starlette.responses import HTMLResponse, Response
 
 from tinybuddy.errors import TinybuddyError
-from tinybuddy.exporters import FORMATS
+from tinybuddy.exporters import html
 from tinybuddy.server.models import ServedModel
 
 PLAIN = """<!doctype html>
@@ -29,12 +26,7 @@ async def page(model: ServedModel) -> Response:
 
 @functools.lru_cache(maxsize=1)
 def _written(model: ServedModel) -> str:
-    if not (row := FORMATS.get("html")):
+    try:
+        return html.page_of(model.files, "int8")
+    except TinybuddyError:  # a tokenizer of llama2.c, or a model too large
         return PLAIN
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "page.html"
-        try:
-            import_module(row.module).write(model.files, path, row.weights[0])
-        except TinybuddyError:  # a tokenizer of llama2.c, or a model too large
-            return PLAIN
-        return path.read_text(encoding="utf-8")
