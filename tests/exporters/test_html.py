@@ -60,19 +60,6 @@ def pages(reference: Callable[[str], str], tmp_path_factory: pytest.TempPathFact
     return exporting("html", ".html", reference, tmp_path_factory.mktemp("html"))
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Debian's Chromium, driven by Playwright."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    chromium = shutil.which("chromium")
-    if not chromium:
-        pytest.skip("needs Chromium: apt-get install chromium")
-    with playwright.sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
 @pytest.fixture
 def opened(browser: Any) -> Iterator[Opened]:
     """Open a page from its file, without a network; nothing may go wrong in it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -33,25 +32,19 @@ def test_a_model_without_such_a_page_gets_a_plain_one(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_chromium_tells_a_story_with_it(server: Client, tmp_path: Path):
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    chromium = shutil.which("chromium")
-    if not chromium:
-        pytest.skip("needs Chromium: apt-get install chromium")
+def test_chromium_tells_a_story_with_it(browser: Any, server: Client, tmp_path: Path):
     export("compact", MODEL, tmp_path / "model.buddy")
     story = load(tmp_path / "model.buddy").generate("The dog", seed=3)
     asked: list[str] = []
     wrong: list[Any] = []
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.set_default_timeout(1000 * HANG)
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: wrong.append(error))
-        page.goto(f"{server.url}/#prompt=The%20dog&seed=3")
-        page.locator("#status", has_text=re.compile("The end|It went on")).wait_for()
-        told = page.evaluate("document.getElementById('story').textContent")
-        browser.close()
+    page = browser.new_page()
+    page.set_default_timeout(1000 * HANG)
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: wrong.append(error))
+    page.goto(f"{server.url}/#prompt=The%20dog&seed=3")
+    page.locator("#status", has_text=re.compile("The end|It went on")).wait_for()
+    told = page.evaluate("document.getElementById('story').textContent")
+    page.close()
     assert (told, wrong) == (story, [])
     ours = [url for url in asked if not url.startswith("blob:")]
     assert {url.partition("#")[0] for url in ours} <= {
