@@ -318,7 +318,7 @@ class SampleConfig(_Checked):
 
 # Settings that two runs of one recipe may differ in: what is read, where it is computed, and how
 # often a run looks up. How a model is sampled does not change what is trained either.
-_NOT_OF_THE_RECIPE = frozenset(
+NOT_OF_THE_RECIPE = frozenset(
     {
         "data",
         "split",
@@ -389,7 +389,7 @@ class Recipe:
             item.name: value
             for item in fields(self.train)
             if (value := getattr(self.train, item.name)) != item.default
-            and item.name not in _NOT_OF_THE_RECIPE
+            and item.name not in NOT_OF_THE_RECIPE
         }
         values = {"model": asdict(self.model), "train": train}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

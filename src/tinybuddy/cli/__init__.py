@@ -26,6 +26,7 @@ VERBS = {  # and what each does, which --help says
     "serve": "answer to clients of OpenAI's API, on this machine",
     "info": "count the parameters of a model or recipe",
     "corpus": "look at a text, or write it as one file",
+    "frontier": "search for the best model of each number of parameters",
     "models": "list the models that come with tinybuddy",
     "completion": "print what lets a shell complete commands",
 }

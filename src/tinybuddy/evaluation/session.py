@@ -188,6 +188,18 @@ def evaluate(
     )
 
 
+def take_scorecard(model: str | Path | Model, evidence: Evidence) -> Scorecard:
+    """Let one model take the scorecard on evidence that was gathered before.
+
+    Raises:
+        TinybuddyError: if the model cannot be read, or is broken.
+    """
+    evaluated = open_evaluated(model)
+    (counting, measuring) = shared(lambda what, part: None, (2, 5))
+    rivals = _rivals(evaluated, evidence, counting)
+    return _measure(evaluated, _standard(evaluated, evidence), rivals, measuring)
+
+
 def _evidence(
     data: str | Path | Sequence[str] | None,
     first: EvaluatedModel,

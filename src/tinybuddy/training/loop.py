@@ -48,6 +48,10 @@ SAVE_SECONDS = 60.0  # between checkpoints at most, however far apart the evalua
 SAMPLE_TOKENS = 80
 
 
+class DivergedError(TinybuddyError):
+    """The loss is not finite any more."""
+
+
 def fit(
     recipe: Recipe,
     dataset: Dataset,
@@ -68,7 +72,8 @@ def fit(
 
     Raises:
         TinybuddyError: if the checkpoint is damaged or of another recipe or tokenizer, the back end
-            is not there, the folder cannot be written, or the loss is not finite.
+            is not there, or the folder cannot be written.
+        DivergedError: if the loss is not finite.
         Stopped: if ``stop`` was called, once a checkpoint is saved.
     """
     out, hooks, recipe = Path(out), hooks or Hooks(), settled(recipe, dataset)
@@ -208,7 +213,7 @@ class _Loop:
             inputs, targets, config.rate(self.step), config.matrix_rate(self.step)
         )
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise TinybuddyError(
+            raise DivergedError(
                 f"The loss is not finite at step {self.step + 1}: the checkpoint before it is kept "
                 f"in {latest_checkpoint(self.run)}; train anew with a lower learning_rate."
             )

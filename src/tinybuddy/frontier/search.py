@@ -1,0 +1,340 @@
+"""The search: Optuna proposes and prunes, a pool trains, and this alone talks to both.
+
+Of each budget there is an Optuna study of its own. A trial is trained from rung to rung; after each
+it goes on, or is pruned. What a run has come to is kept in ``states`` between rungs, and a line in
+``runs.jsonl`` is written before Optuna is told, so that a kill at any moment loses no more than
+what was trained since the last rung. A run is known by the fingerprint of its recipe and its seed:
+what has ended is not trained again, however often it is proposed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import TrialState
+
+from tinybuddy.config import Recipe
+from tinybuddy.disk import read_bytes, write_bytes
+from tinybuddy.errors import TinybuddyError
+from tinybuddy.evaluation.evidence import gather
+from tinybuddy.frontier import jobs, results
+from tinybuddy.frontier.pools import Pool, WorkerLostError
+from tinybuddy.frontier.progress import BudgetProgress, StudyHooks
+from tinybuddy.frontier.shapes import fitted
+from tinybuddy.frontier.study import Choice, Range, Study
+from tinybuddy.training.dataset import Dataset, with_tokenizer_of
+from tinybuddy.training.loop import DivergedError
+
+ATTEMPTS = 3  # of a job whose worker ends: a machine may be lost, but not through the job
+PROPOSALS = 1_000  # asked for until one fits
+UNGUIDED = 5  # proposals of a budget, the first ones, that do not look at the others
+FINAL_PARTS = 8  # after each of which a final run is kept
+MAX_STATE_BYTES = 1_000_000_000
+TOKENIZER = ("vocab_size", "tokenizer", "alphabet", "alphabet_min_count", "suffixes")
+
+Id = tuple[str, int]  # of a run: the fingerprint of its recipe, and its seed
+
+
+@dataclass
+class _Run:
+    """A run that has not ended."""
+
+    budget: _Budget
+    recipe: Recipe
+    parts: list[int]  # steps after which it is looked at, the last ones first
+    trial: optuna.trial.Trial | None  # None of a final run
+    trained: jobs.Trained | None = None
+    attempts: int = 0
+
+    @property
+    def id(self) -> Id:
+        return self.recipe.fingerprint(), self.recipe.train.seed
+
+    @property
+    def name(self) -> str:
+        fingerprint, seed = self.id
+        return f"{self.budget.size}-{fingerprint[:12]}-{seed}"
+
+
+class _Budget:
+    """One budget: its Optuna study, and how far it has come."""
+
+    def __init__(self, study: Study, size: int, storage: optuna.storages.BaseStorage) -> None:
+        self.size = size
+        self.optuna = optuna.create_study(
+            study_name=f"{study.name}-{size}",
+            storage=storage,
+            load_if_exists=True,
+            sampler=optuna.samplers.TPESampler(
+                seed=study.seed + size, n_startup_trials=UNGUIDED, constant_liar=True
+            ),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=UNGUIDED),
+        )
+        known = self.optuna.get_trials(deepcopy=False)
+        for trial in known:
+            if trial.state is TrialState.RUNNING:  # a kill left it: it is proposed again
+                self.optuna.tell(trial.number, state=TrialState.FAIL)
+                self.optuna.enqueue_trial(trial.params)
+        if not known:
+            for proposal in study.start:
+                self.optuna.enqueue_trial(dict(proposal))
+        ended = [t for t in known if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        self.asked = len(ended)
+        self.progress = BudgetProgress(size, study.trials, len(study.final_seeds), len(ended))
+
+
+class Search:
+    """A study at work in a folder."""
+
+    def __init__(
+        self,
+        study: Study,
+        folder: Path,
+        dataset: Dataset,
+        pool: Pool,
+        storage: optuna.storages.BaseStorage,
+        hooks: StudyHooks,
+    ) -> None:
+        self.study, self.folder, self.dataset, self.pool = study, folder, dataset, pool
+        self.hooks = hooks
+        self.file = folder / "runs.jsonl"
+        rows = results.read(self.file)
+        results.rewrite(self.file, rows)  # without what a kill cut off
+        self.rows = {(row["fingerprint"], row["seed"]): row for row in rows}
+        self.distributions = {k: _distribution(choice) for k, choice in study.space.items()}
+        self.budgets = [_Budget(study, size, storage) for size in study.budgets]
+        self.running: dict[str, _Run] = {}
+        self.finals: list[_Run] = []
+        self.shared: dict[Any, Any] = {}  # what was brought to the workers
+        for budget in self.budgets:
+            self._note_best(budget)
+            self._begin_finals(budget)
+
+    def go(self) -> list[dict[str, Any]]:
+        """Bring the study from wherever it stands to its end; return the rows of all runs."""
+        self._show()
+        while True:
+            while len(self.running) < self.pool.workers() and (run := self._next()):
+                self._submit(run)
+            if not self.running:
+                return list(self.rows.values())
+            for name, outcome in self.pool.wait().items():
+                self._take(self.running.pop(name), outcome)
+                self._show()
+
+    def _next(self) -> _Run | None:
+        """The run to begin now: a final one, or a trial of the budget that has had fewest."""
+        if self.finals:  # the largest first, which take longest
+            self.finals.sort(key=lambda run: run.budget.size)
+            return self.finals.pop()
+        for budget in sorted(self.budgets, key=lambda b: (b.asked, -b.size)):
+            if budget.asked < self.study.trials and (trial := self._propose(budget)):
+                return trial
+        return None
+
+    def _propose(self, budget: _Budget) -> _Run | None:
+        """Ask for a trial until one is new; None where enough that are known were proposed."""
+        study = self.study
+        for _ in range(PROPOSALS):
+            trial = budget.optuna.ask(self.distributions)
+            recipe = fitted(study.recipe, trial.params, budget.size)
+            if recipe is None:
+                budget.optuna.tell(trial, state=TrialState.FAIL)
+                continue
+            recipe = recipe.with_settings(
+                {"steps": study.rungs[-1], "eval_every": study.rungs[0], "seed": study.seed}
+            )
+            run = _Run(budget, recipe, [*reversed(study.rungs)], trial)
+            if run.name in self.running:
+                budget.optuna.tell(trial, state=TrialState.FAIL)
+                continue
+            budget.asked += 1
+            if (row := self.rows.get(run.id)) is None:
+                return self._restored(run)
+            self._tell(run, row)
+            if budget.asked == study.trials:
+                return None
+        raise TinybuddyError(
+            f"None of {PROPOSALS:,} proposals was a new shape of {budget.size:,} parameters: ask "
+            "for fewer trials, or widen the space of the study."
+        )
+
+    def _restored(self, run: _Run) -> _Run:
+        """Go on from what a run had come to before the study was stopped."""
+        path = self._state(run)
+        if not path.exists():
+            return run
+        run.trained = jobs.open_trained(read_bytes(path, MAX_STATE_BYTES))
+        for row in run.trained.rows:
+            if run.parts and row["step"] == run.parts[-1]:
+                run.parts.pop()
+                if run.trial:
+                    run.trial.report(row["bits_per_byte"], row["step"])
+        return run
+
+    def _state(self, run: _Run) -> Path:
+        return self.folder / "states" / f"{run.name}.zip"
+
+    def _submit(self, run: _Run) -> None:
+        self.running[run.name] = run
+        before = run.trained.run if run.trained else b""
+        if run.parts:
+            dataset = self._dataset(run.recipe)
+            self.pool.submit(run.name, jobs.train, run.recipe, dataset, run.parts[-1], before)
+        else:
+            self.pool.submit(run.name, jobs.score, run.name, before, self._evidence())
+
+    def _dataset(self, recipe: Recipe) -> Any:
+        """The stories under the tokenizer of a recipe, at the workers."""
+        values = {**vars(recipe.model), **vars(recipe.train)}
+        key = tuple(values[name] for name in TOKENIZER)
+        if key not in self.shared:
+            self.shared[key] = self.pool.share(with_tokenizer_of(recipe, self.dataset, self.hooks))
+        return self.shared[key]
+
+    def _evidence(self) -> Any:
+        """What a model is judged by, at the workers."""
+        if "evidence" not in self.shared:
+            train = self.study.recipe.train
+            found = gather(
+                self.dataset.data,
+                train.stories,
+                lambda what, part: self.hooks.on_progress(what, int(100 * part), 100),
+                train.clean,
+                train.split,
+                train.text_key,
+            )
+            self.shared["evidence"] = self.pool.share(found)
+        return self.shared["evidence"]
+
+    def _take(self, run: _Run, outcome: Any) -> None:
+        """Go on with what a job returned, or raised."""
+        match outcome:
+            case WorkerLostError() if run.attempts < ATTEMPTS:
+                run.attempts += 1
+                self.hooks.on_note(f"The worker of {run.name} has ended: it is trained again.")
+                self._submit(run)
+            case WorkerLostError():
+                raise TinybuddyError(
+                    f"The worker of {run.name} has ended {ATTEMPTS} times, perhaps for want of "
+                    "memory: give fewer workers, and resume the study."
+                )
+            case jobs.Trained():
+                run.trained, run.attempts = outcome, 0
+                run.parts.pop()
+                self._trained(run, outcome)
+            case DivergedError():
+                self.hooks.on_note(f"{run.name}: {outcome}")
+                self._end(run, "failed")
+            case BaseException():
+                raise outcome
+            case scorecard:
+                self._end(run, "final", scorecard)
+
+    def _trained(self, run: _Run, trained: jobs.Trained) -> None:
+        row = trained.rows[-1]
+        if run.trial:
+            run.trial.report(row["bits_per_byte"], row["step"])
+        if run.trial and not run.parts:
+            self._end(run, "trial")
+        elif run.trial and run.trial.should_prune():
+            self._end(run, "pruned")
+        else:
+            write_bytes(self._state(run), trained.run)
+            self._submit(run)
+
+    def _end(self, run: _Run, kind: str, more: dict[str, Any] | None = None) -> None:
+        """Write the line of a run, then tell Optuna."""
+        trained = run.trained or jobs.Trained([], {}, b"")
+        row = results.row_of(self.study.name, kind, run.budget.size, run.recipe, trained) | (
+            more or {}
+        )
+        if kind == "final":
+            jobs.unpack(trained.run, self.folder / "models" / run.name)
+        results.append(self.file, row)
+        self.rows[run.id] = row
+        self._state(run).unlink(missing_ok=True)
+        self._tell(run, row)
+
+    def _tell(self, run: _Run, row: results.Row) -> None:
+        budget = run.budget
+        if run.trial:
+            if row["kind"] == "trial":
+                budget.optuna.tell(run.trial, row["bits_while_training"])
+            else:
+                budget.optuna.tell(run.trial, state=TrialState.PRUNED)
+            budget.progress.trials += 1
+        self._note_best(budget)
+        self._begin_finals(budget)
+
+    def _note_best(self, budget: _Budget) -> None:
+        """Bring up to date what is shown of a budget."""
+        rows = [row for row in self.rows.values() if row["budget"] == budget.size]
+        trials = [row for row in rows if row["kind"] == "trial"]
+        finals = [row for row in rows if row["kind"] == "final"]
+        progress = budget.progress
+        progress.finals, progress.verdicts = len(finals), [row["speaks_english"] for row in finals]
+        progress.bits = []
+        for row in trials + finals:
+            bits = row["bits_per_byte"]
+            progress.bits.append(min([bits, *progress.bits[-1:]]))
+        if trials:
+            progress.shape = results.shape_of(min(trials, key=results.bits_of))
+
+    def _begin_finals(self, budget: _Budget) -> None:
+        """Once all trials of a budget have ended, train the best in full, with each seed."""
+        study = self.study
+        if budget.progress.trials < study.trials:
+            return
+        rows = (row for row in self.rows.values() if row["budget"] == budget.size)
+        trials = [row for row in rows if row["kind"] == "trial"]
+        if not trials:
+            self.hooks.on_note(f"No trial of {budget.size:,} parameters came to its end.")
+            return
+        best = results.recipe_of(min(trials, key=results.bits_of), study.recipe)
+        part = -(-study.final_steps // FINAL_PARTS)
+        for seed in study.final_seeds:
+            recipe = best.with_settings(
+                {"steps": study.final_steps, "eval_every": part, "seed": seed}
+            )
+            parts = [study.final_steps, *reversed(range(part, study.final_steps, part))]
+            run = _Run(budget, recipe, parts, None)
+            if run.id not in self.rows:
+                self.finals.append(self._restored(run))
+
+    def _show(self) -> None:
+        self.hooks.on_study([budget.progress for budget in self.budgets], self._done())
+
+    def _done(self) -> float:
+        """Which part of all work is done; a step is taken to cost what its parameters do."""
+        study, done, total = self.study, 0.0, 0.0
+        for budget in self.budgets:
+            step = budget.size + 20_000  # of 2,000 parameters it costs a tenth of one of 200,000
+            progress = budget.progress
+            total += step * study.trials * study.rungs[-1]
+            total += step * len(study.final_seeds) * study.final_steps
+            done += step * progress.trials * study.rungs[-1]
+            done += step * progress.finals * study.final_steps
+        for run in self.running.values():
+            if run.trained and run.trained.rows:
+                done += (run.budget.size + 20_000) * run.trained.rows[-1]["step"]
+        return done / total
+
+
+def _distribution(choice: Choice) -> BaseDistribution:
+    match choice:
+        case Range(int(low), int(high), log):
+            return IntDistribution(low, high, log)
+        case Range(low, high, log):
+            return FloatDistribution(low, high, log)
+        case values:
+            return CategoricalDistribution(values)

@@ -1,0 +1,180 @@
+"""The verb `frontier`: a study's folder, its data and workers, and Ctrl-C around the search.
+
+::
+
+    STUDY/study.toml      everything resolved
+          study.json      hash of the data, versions, machine
+          runs.jsonl      a line a run that has ended
+          optuna.sqlite   what Optuna knows, unless it has another storage
+          states/         runs that have not ended, packed
+          models/         the final runs of each budget
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from tinybuddy.backends.interface import Stopped
+from tinybuddy.disk import expanded, read_text, write_text
+from tinybuddy.errors import TinybuddyError, UsageError
+from tinybuddy.frontier.pools import LocalPool, Pool
+from tinybuddy.frontier.progress import StudyHooks
+from tinybuddy.frontier.search import Search
+from tinybuddy.frontier.shapes import check_budgets
+from tinybuddy.frontier.study import Study, load_study, parse_study
+from tinybuddy.recipes import MAX_RECIPE_BYTES
+from tinybuddy.training.checkpoint import is_taken, locked
+from tinybuddy.training.dataset import Dataset, prepare
+from tinybuddy.training.provenance import provenance
+
+
+def begin(
+    study: str | Path | Study,
+    *,
+    out: str | Path | None = None,
+    data: str | None = None,
+    workers: int | None = None,
+    cluster: str | None = None,
+    storage: str | None = None,
+    hooks: StudyHooks | None = None,
+) -> dict[str, Any]:
+    """Search for the best model of each budget.
+
+    Args:
+        study: a published name, a TOML file, or a `Study`.
+        out: the study's folder, made here; by default ``studies/NAME``.
+        data: in place of the study's, as `tinybuddy.train` takes it.
+        workers: processes of this machine; by default one a core.
+        cluster: address of a Ray cluster to run on, such as ``auto`` or ``10.0.0.1:6379``.
+        storage: address of Optuna's database, as SQLAlchemy takes it; by default a SQLite file.
+        hooks: called with the progress.
+
+    Returns:
+        ``runs``, the number of runs that have ended, ``seconds``, ``search_seconds`` (of the
+        processor, without the workers) and ``study``, its folder.
+
+    Raises:
+        UsageError: for an impossible value.
+        TinybuddyError: if data, folder, database or cluster cannot be had; what has ended is kept.
+        Stopped: on Ctrl-C.
+    """
+    study = study if isinstance(study, Study) else load_study(study)
+    if data:
+        study = replace(study, recipe=study.recipe.with_settings({"data": data}))
+    check_budgets(study)
+    folder = expanded(out) if out else Path("studies") / study.name
+    _check_free(folder)
+    with locked(folder):
+        _check_free(folder)
+        write_text(folder / "study.toml", study.to_toml())
+        return _work(study, folder, workers, cluster, storage, hooks or StudyHooks())
+
+
+def resume(
+    folder: str | Path,
+    *,
+    workers: int | None = None,
+    cluster: str | None = None,
+    storage: str | None = None,
+    hooks: StudyHooks | None = None,
+) -> dict[str, Any]:
+    """Go on with a study that was stopped; arguments, result and errors as `begin` has them."""
+    folder = expanded(folder)
+    path = folder / "study.toml"
+    if not path.is_file():
+        raise TinybuddyError(
+            f"There is no study in {folder}: check the spelling, or begin one with tinybuddy "
+            "frontier run."
+        )
+    study = parse_study(read_text(path, MAX_RECIPE_BYTES), folder.name)
+    with locked(folder):
+        return _work(study, folder, workers, cluster, storage, hooks or StudyHooks())
+
+
+def _check_free(folder: Path) -> None:
+    if is_taken(folder):
+        raise TinybuddyError(
+            f"{folder} already holds something: go on with tinybuddy frontier resume {folder} if "
+            "it is a study, or choose another `out`."
+        )
+
+
+def _work(
+    study: Study,
+    folder: Path,
+    workers: int | None,
+    cluster: str | None,
+    storage: str | None,
+    hooks: StudyHooks,
+) -> dict[str, Any]:
+    """Bring a study from wherever it stands to its end."""
+    if workers is not None and workers < 1:
+        raise UsageError(f"`workers` must be 1 or more, not {workers}.")
+    began, cpu_began = time.monotonic(), time.process_time()
+    pool: Pool | None = None
+    try:
+        pool = _open_pool(workers, cluster)
+        database = _open_storage(storage or f"sqlite:///{folder / 'optuna.sqlite'}")
+        dataset = _prepare(study, folder, hooks)
+        rows = Search(study, folder, dataset, pool, database, hooks).go()
+    except KeyboardInterrupt:
+        raise Stopped(
+            "stopped, and what has been trained is kept: go on with "
+            f"tinybuddy frontier resume {shlex.quote(str(folder))}"
+        ) from None
+    except optuna.exceptions.StorageInternalError as error:
+        raise TinybuddyError(
+            f"Optuna's database cannot be used ({_reason(error)}): mend that, and go on with "
+            f"tinybuddy frontier resume {shlex.quote(str(folder))}"
+        ) from None
+    finally:
+        if pool:
+            pool.close()
+    return {
+        "study": str(folder),
+        "runs": len(rows),
+        "seconds": time.monotonic() - began,
+        "search_seconds": time.process_time() - cpu_began,
+    }
+
+
+def _open_pool(workers: int | None, cluster: str | None) -> Pool:
+    if cluster is None:
+        return LocalPool(workers or os.cpu_count() or 1)
+    from tinybuddy.frontier.cluster import RayPool
+
+    return RayPool(cluster)
+
+
+def _open_storage(address: str) -> optuna.storages.BaseStorage:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.storages.RDBStorage(address)
+    except Exception as error:  # whatever SQLAlchemy and a database's driver raise
+        raise TinybuddyError(
+            f"Optuna's database {address} cannot be opened ({_reason(error)}): check `storage`."
+        ) from None
+
+
+def _reason(error: BaseException) -> str:
+    cause = error.__cause__ or error
+    return str(getattr(cause, "orig", cause)).partition("\n")[0]
+
+
+def _prepare(study: Study, folder: Path, hooks: StudyHooks) -> Dataset:
+    """Read the data, which a study that goes on must find as it was."""
+    path = folder / "study.json"
+    known = json.loads(read_text(path, 1_000_000)) if path.exists() else {}
+    dataset = prepare(study.recipe, sha256=known.get("data_sha256"), hooks=hooks)
+    if not known:
+        record = {"data_sha256": dataset.survey.sha256, **provenance(torch=False)}
+        write_text(path, json.dumps(record, indent=2) + "\n")
+    return dataset
