@@ -25,7 +25,7 @@ from optuna.trial import TrialState
 from tinybuddy.config import Recipe
 from tinybuddy.disk import read_bytes, write_bytes
 from tinybuddy.errors import TinybuddyError
-from tinybuddy.evaluation.evidence import gather
+from tinybuddy.evaluation.evidence import Evidence, gather
 from tinybuddy.frontier import jobs, results
 from tinybuddy.frontier.pools import Pool, WorkerLostError
 from tinybuddy.frontier.progress import BudgetProgress, StudyHooks
@@ -115,6 +115,7 @@ class Search:
         self.running: dict[str, _Run] = {}
         self.finals: list[_Run] = []
         self.shared: dict[Any, Any] = {}  # what was brought to the workers
+        self.evidence = pool.share(self._gather()) if study.final_seeds else None
         for budget in self.budgets:
             self._note_best(budget)
             self._begin_finals(budget)
@@ -191,7 +192,7 @@ class Search:
             dataset = self._dataset(run.recipe)
             self.pool.submit(run.name, jobs.train, run.recipe, dataset, run.parts[-1], before)
         else:
-            self.pool.submit(run.name, jobs.score, run.name, before, self._evidence())
+            self.pool.submit(run.name, jobs.score, run.name, before, self.evidence)
 
     def _dataset(self, recipe: Recipe) -> Any:
         """The stories under the tokenizer of a recipe, at the workers."""
@@ -201,20 +202,17 @@ class Search:
             self.shared[key] = self.pool.share(with_tokenizer_of(recipe, self.dataset, self.hooks))
         return self.shared[key]
 
-    def _evidence(self) -> Any:
-        """What a model is judged by, at the workers."""
-        if "evidence" not in self.shared:
-            train = self.study.recipe.train
-            found = gather(
-                self.dataset.data,
-                train.stories,
-                lambda what, part: self.hooks.on_progress(what, int(100 * part), 100),
-                train.clean,
-                train.split,
-                train.text_key,
-            )
-            self.shared["evidence"] = self.pool.share(found)
-        return self.shared["evidence"]
+    def _gather(self) -> Evidence:
+        """Gather what final runs are judged by: first of all, since a text may be too small."""
+        train = self.study.recipe.train
+        return gather(
+            self.dataset.data,
+            train.stories,
+            lambda what, part: self.hooks.on_progress(what, int(100 * part), 100),
+            train.clean,
+            train.split,
+            train.text_key,
+        )
 
     def _take(self, run: _Run, outcome: Any) -> None:
         """Go on with what a job returned, or raised."""

@@ -21,6 +21,7 @@ def fitted(recipe: Recipe, proposal: Proposal, budget: int) -> Recipe | None:
     chosen = {name: getattr(recipe.model, name) for name in SHAPE[:3]} | {**proposal}
     ratio, group = (chosen.pop(key, 1) for key in RATIOS)
     heads, layers = chosen["num_attention_heads"], chosen["num_hidden_layers"]
+    kv_heads = max(n for n in range(1, max(1, heads // group) + 1) if heads % n == 0)
 
     def shape(hidden: int, intermediate: int) -> dict[str, Any]:
         return {
@@ -29,7 +30,7 @@ def fitted(recipe: Recipe, proposal: Proposal, budget: int) -> Recipe | None:
             "intermediate_size": intermediate,
             "num_hidden_layers": layers,
             "num_attention_heads": heads,
-            "num_key_value_heads": max(1, heads // group),
+            "num_key_value_heads": kv_heads,
         }
 
     widest: dict[str, Any] = {}
