@@ -136,7 +136,7 @@ def test_mistakes_are_said_and_change_nothing(tmp_path: Path):
 def test_what_is_no_utf_8_is_said_and_changes_nothing(tmp_path: Path):
     """Where the locale is none of C's, Python refuses such a line."""
     with _terminal(tmp_path, "-m", MODEL, encoding="utf-8:strict") as terminal:
-        os.write(terminal.master, b"caf\xe9\n")
+        os.write(terminal.master, b"caf\xff\n")
         assert terminal.until("\n> ") == "What you typed is not valid UTF-8."
         assert "(seed 0)" in terminal.say("One day")
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.server.conftest import MODEL, Client, running
+from tests.server.conftest import DEFAULTS, MODEL, Client, running
 from tinybuddy.exporters.session import export
 from tinybuddy.generation.model import Model, load
 from tinybuddy.server import limits
@@ -262,7 +262,7 @@ def test_models_are_called_what_their_places_are(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path / "v1.5")
     for place in (".", "../v1.5/", str(tmp_path / "v1.5"), tmp_path / "story.buddy", MODEL):
         assert Models([str(place)], 1).names == [load(place).name]
-    models = Models([".", "../story.buddy", "tinybuddy-80k-int4"], 1)
+    models = Models([".", "../story.buddy", "tinybuddy-80k-int4"], DEFAULTS.threads)
     assert models.names == ["v1.5", "story", "tinybuddy-80k-int4"]
     with running(models=models) as server:
         for name in models.names:

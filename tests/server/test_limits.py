@@ -347,7 +347,7 @@ def test_a_failing_engine_is_said_and_the_next_text_is_whole(
 
 
 def test_a_failure_of_ours_has_the_shape_and_is_counted(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     def fail(self: Models, name: str | None) -> str:
         raise RuntimeError("the secret prompt")
@@ -359,7 +359,7 @@ def test_a_failure_of_ours_has_the_shape_and_is_counted(
         assert "secret" not in reply.body.decode("utf-8")
         failed = 'tinybuddy_requests_total{path="/v1/completions",status="500"}'
         assert server.metrics()[failed] == 1
-    assert "RuntimeError" in caplog.text  # the log says why
+    assert "RuntimeError" in capsys.readouterr().err  # the log says why
 
 
 def test_a_model_that_cannot_be_loaded_is_said_without_its_path(
