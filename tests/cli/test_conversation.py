@@ -27,13 +27,13 @@ class Terminal:
     """What a person types and sees."""
 
     def __init__(self, master: int, process: subprocess.Popen[bytes]) -> None:
-        self._master, self.process = master, process
+        self.master, self.process = master, process
         self._seen = ""
 
     def until(self, text: str) -> str:
         """Read up to a text; return what came before it."""
         while text not in self._seen:
-            self._seen += os.read(self._master, 65_536).decode("utf-8").replace("\r\n", "\n")
+            self._seen += os.read(self.master, 65_536).decode("utf-8").replace("\r\n", "\n")
         before, _, self._seen = self._seen.partition(text)
         return before
 
@@ -43,7 +43,7 @@ class Terminal:
         return self.until("\n> ")
 
     def type(self, keys: str) -> None:
-        os.write(self._master, keys.encode("utf-8"))
+        os.write(self.master, keys.encode("utf-8"))
 
     def until_it_waits(self) -> None:
         """Until it waits for keys: the prompt comes first, and Python misses Ctrl-C meanwhile."""
@@ -55,7 +55,7 @@ class Terminal:
 
 
 @contextmanager
-def _terminal(tmp_path: Path, *options: object) -> Iterator[Terminal]:
+def _terminal(tmp_path: Path, *options: object, encoding: str = "") -> Iterator[Terminal]:
     master, slave = pty.openpty()
     mode = termios.tcgetattr(slave)
     mode[3] &= ~termios.ECHO
@@ -66,7 +66,9 @@ def _terminal(tmp_path: Path, *options: object) -> Iterator[Terminal]:
         stdout=slave,
         stderr=slave,
         cwd=tmp_path,
-        env=os.environ | {"XDG_STATE_HOME": str(tmp_path / "state"), "TERM": "dumb"},
+        env=os.environ
+        | {"XDG_STATE_HOME": str(tmp_path / "state"), "TERM": "dumb"}
+        | ({"PYTHONIOENCODING": encoding} if encoding else {}),
         start_new_session=True,
         preexec_fn=_own_terminal,
     )
@@ -126,8 +128,16 @@ def test_mistakes_are_said_and_change_nothing(tmp_path: Path):
         assert "must be a number" in terminal.say("/temperature hot")
         assert "did you mean 'again'" in terminal.say("/agian")
         assert terminal.say("/temperature") == "(temperature 0.8)"
-        assert terminal.say("/top_k 5") == "(top_k 5)"
+        assert terminal.say("/top_k 5") == terminal.say("/top-k") == "(top_k 5)"
         assert "/again" in terminal.say("/help")
+        assert "(seed 0)" in terminal.say("One day")
+
+
+def test_what_is_no_utf_8_is_said_and_changes_nothing(tmp_path: Path):
+    """Where the locale is none of C's, Python refuses such a line."""
+    with _terminal(tmp_path, "-m", MODEL, encoding="utf-8:strict") as terminal:
+        os.write(terminal.master, b"caf\xff\n")
+        assert terminal.until("\n> ") == "What you typed is not valid UTF-8."
         assert "(seed 0)" in terminal.say("One day")
 
 

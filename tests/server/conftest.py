@@ -72,6 +72,12 @@ class Client(NamedTuple):
         data = body if isinstance(body, bytes) else json.dumps(body).encode("utf-8")
         return self.send("POST", path, data, **{"content_type": "application/json"} | headers)
 
+    def metrics(self) -> dict[str, float]:
+        """Values by name and labels."""
+        lines = self.get("/metrics").body.decode("utf-8").splitlines()
+        found = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, _, value in found}
+
     def complete(self, **body: Any) -> Reply:
         return self.post("/v1/completions", body)
 
@@ -81,10 +87,12 @@ class Client(NamedTuple):
 
 
 @contextmanager
-def running(settings: Settings = DEFAULTS, models: Models | None = None) -> Iterator[Client]:
+def running(
+    settings: Settings = DEFAULTS, models: Models | None = None, host: str = "127.0.0.1"
+) -> Iterator[Client]:
     """Serve in a thread of this process."""
     models = models or Models([MODEL], settings.threads)
-    listener = listen("127.0.0.1", 0)
+    listener = listen(host, 0)
     client = Client(*listener.getsockname()[:2])
     server = server_of(create_app(models, settings), grace=HANG)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -134,14 +135,25 @@ def test_langchain(server: Client, story: str):
 
 @pytest.mark.slow
 def test_llm(server: Client, story: str, tmp_path: Path):
-    program = shutil.which("llm")
-    if not program:
-        pytest.skip("needs llm: pip install llm")
+    pytest.importorskip("llm", reason="needs llm")
     (tmp_path / "extra-openai-models.yaml").write_text(
         f"- model_id: buddy\n  model_name: {MODEL}\n  api_base: {server.url}/v1\n", "utf-8"
     )
     done = subprocess.run(
-        [program, "-m", "buddy", "-o", "seed", "6", "-o", "temperature", "0.5", PROMPT],
+        [
+            sys.executable,
+            "-m",
+            "llm",
+            "-m",
+            "buddy",
+            "-o",
+            "seed",
+            "6",
+            "-o",
+            "temperature",
+            "0.5",
+            PROMPT,
+        ],
         capture_output=True,
         encoding="utf-8",
         env=os.environ | {"LLM_USER_PATH": str(tmp_path), "OPENAI_API_KEY": "none"},

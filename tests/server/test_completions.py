@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.server.conftest import MODEL, Client
+from tests.server.conftest import DEFAULTS, MODEL, Client, running
+from tinybuddy.exporters.session import export
 from tinybuddy.generation.model import Model, load
 from tinybuddy.server import limits
+from tinybuddy.server.models import Models
 
 PROMPT = "Once upon a time"
 
@@ -251,6 +254,39 @@ def test_models_are_listed_and_looked_up(server: Client):
         assert reply.status == 404
         assert reply.json["error"]["code"] == "model_not_found"
         assert MODEL in reply.json["error"]["message"]
+
+
+def test_models_are_called_what_their_places_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    export("compact", MODEL, tmp_path / "story.buddy")
+    export("hub", MODEL, tmp_path / "v1.5")
+    monkeypatch.chdir(tmp_path / "v1.5")
+    for place in (".", "../v1.5/", str(tmp_path / "v1.5"), tmp_path / "story.buddy", MODEL):
+        assert Models([str(place)], 1).names == [load(place).name]
+    models = Models([".", "../story.buddy", "tinybuddy-80k-int4"], DEFAULTS.threads)
+    assert models.names == ["v1.5", "story", "tinybuddy-80k-int4"]
+    with running(models=models) as server:
+        for name in models.names:
+            assert server.complete(model=name, max_tokens=1).json["model"] == name
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"prompt": ["a"] * 17}, "at most 16 items"),
+        ({"prompt": "a" * 32_769}, "at most 32768 characters"),
+        ({"prompt": 5}, "a valid string. Or: Input should be a valid array."),
+        ({"stop": ["a"] * 17}, "at most 16 items"),
+        ({"stop": ["a" * 257]}, "at most 256 characters"),
+    ],
+)
+def test_a_mistake_is_said_of_the_type_that_is_meant(server: Client, body: Any, words: str):
+    assert words in server.complete(**body).json["error"]["message"]
+
+
+def test_an_answer_that_is_no_story_is_refused(server: Client):
+    for asked in ({"response_format": {"type": "json_object"}}, {"functions": [{"name": "a"}]}):
+        assert server.chat("Hi", **asked).json["error"]["param"] in asked
+    assert server.chat("Hi", response_format={"type": "text"}, max_tokens=1).status == 200
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ def _all(connection: socket.socket) -> bytes:
 
 def _idle(server: Client) -> bool:
     """Whether no text runs or waits."""
-    lines = server.get("/metrics").body.decode("utf-8").splitlines()
-    return {"tinybuddy_streams 0.0", "tinybuddy_waiting 0.0"} <= set(lines)
+    found = server.metrics()
+    return found["tinybuddy_streams"] == found["tinybuddy_waiting"] == 0
 
 
 ENDLESS = {"prompt": "", "max_tokens": 4_096, "n": 16, "temperature": 2, "top_k": 0, "stream": True}
@@ -341,7 +341,25 @@ def test_a_failing_engine_is_said_and_the_next_text_is_whole(
             assert "[DONE]" not in body
         assert server.complete(seed=1).json["choices"] == wanted
         assert _idle(server)
+        failed = 'tinybuddy_requests_total{path="/v1/completions",status="500"}'
+        assert server.metrics()[failed] == 1
     assert any("engine failed" in record.message.lower() for record in caplog.records)
+
+
+def test_a_failure_of_ours_has_the_shape_and_is_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def fail(self: Models, name: str | None) -> str:
+        raise RuntimeError("the secret prompt")
+
+    monkeypatch.setattr(Models, "check", fail)
+    with running() as server:
+        reply = server.complete()
+        assert (reply.status, reply.json["error"]["type"]) == (500, "server_error")
+        assert "secret" not in reply.body.decode("utf-8")
+        failed = 'tinybuddy_requests_total{path="/v1/completions",status="500"}'
+        assert server.metrics()[failed] == 1
+    assert "RuntimeError" in capsys.readouterr().err  # the log says why
 
 
 def test_a_model_that_cannot_be_loaded_is_said_without_its_path(

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import HANG, Cli
-from tests.server.conftest import MODEL, Client, Reply, Serve
+from tests.server.conftest import MODEL, Reply, Serve
 from tinybuddy.defaults import DEFAULT_MODEL
 from tinybuddy.formats.references import released_names
 
@@ -51,7 +51,7 @@ def test_what_runs_is_ended_before_it_stops(serve: Serve, how: signal.Signals):
     clients = [threading.Thread(target=ask, args=(16 * seed,)) for seed in range(12)]
     for client in clients:
         client.start()
-    while _value(process.client, "tinybuddy_open_requests") <= len(clients):  # this one counts
+    while process.client.metrics()["tinybuddy_open_requests"] <= len(clients):  # this one counts
         assert not replies, "an answer was whole before all were begun"
     process.popen.send_signal(how)
     for client in clients:
@@ -70,11 +70,6 @@ def test_what_runs_is_ended_before_it_stops(serve: Serve, how: signal.Signals):
     assert process.popen.returncode in (-how, 130)
     with pytest.raises(ConnectionRefusedError):
         process.client.get("/health")
-
-
-def _value(client: Client, name: str) -> float:
-    lines = client.get("/metrics").body.decode("utf-8").splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
@@ -119,6 +114,7 @@ def test_the_environment_may_hold_the_token(serve: Serve):
         (["--places", 0], 2, "--places must lie between 1"),
         (["--token-file", "none.txt"], 1, "none.txt"),
         (["--host", "no.such.host.invalid"], 1, "cannot be served on"),
+        (["--host", "two..dots"], 1, "'two..dots' is not the name of a machine"),
     ],
 )
 def test_mistakes_are_said_in_a_sentence(cli: Cli, arguments: list[object], code: int, words: str):

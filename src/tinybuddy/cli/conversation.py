@@ -55,6 +55,8 @@ def converse(
                 return
             except KeyboardInterrupt:
                 print("\n(Ctrl-D or /bye ends)")
+            except UnicodeDecodeError:
+                print("What you typed is not valid UTF-8.")
             except TinybuddyError as error:
                 print(error)
 
@@ -80,7 +82,7 @@ class _Conversation:
             self._tell()
             return True
         name, _, value = line[1:].strip().partition(" ")
-        value = value.strip()
+        name, value = name.replace("-", "_"), value.strip()  # /top-k as the option is spelled
         if name in ENDS:
             return False
         if name in ("help", "?"):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,9 +29,12 @@ def _step(checkpoint: Path) -> int:
     return int(checkpoint.name)
 
 
-def name_of(folder: Path) -> str:
-    """What people call a model directory: the run that it is a checkpoint of, or its own name."""
-    return folder.parent.parent.name if folder.parent.name == "checkpoints" else folder.name
+def name_of(path: Path) -> str:
+    """What people call a model: its run, or its own name, without the ending of a file."""
+    path = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow links
+    if path.parent.name == "checkpoints":
+        return path.parent.parent.name
+    return path.stem if path.is_file() else path.name
 
 
 def checkpoint_of(run: Path, step: int) -> Path:

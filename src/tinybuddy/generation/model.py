@@ -60,7 +60,7 @@ class Model:
 
     @property
     def name(self) -> str:
-        """What it was opened by: a released name, a run, or a directory."""
+        """A released name, or that of its run, directory or file, of a file without the ending."""
         return name_of(self.path) if self.path else "a model"
 
     def __repr__(self) -> str:

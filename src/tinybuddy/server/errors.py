@@ -54,11 +54,19 @@ class ApiError(Exception):
 
 
 def invalid(error: ValidationError) -> ApiError:
-    """Say the first mistake in a request's body; what it holds is not repeated."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    param = str(first["loc"][0]) if first["loc"] else None
-    message = first["msg"].partition(" at line ")[0]
-    return ApiError(400, f"{param}: {message}." if param else f"{message}.", param=param)
+    """Say the first mistake in a request's body; what it holds is not repeated.
+
+    Where a value may be of several types, each has its complaint: that of the one that it is of is
+    said, or else all of them.
+    """
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    place = found[0]["loc"][:1]
+    own = [item for item in found if item["loc"][:1] == place]
+    messages = [item["msg"] for item in own if not item["type"].endswith("_type")][:1]
+    messages = messages or list(dict.fromkeys(item["msg"] for item in own))
+    message = " Or: ".join(f"{text.partition(' at line ')[0]}." for text in messages)
+    param = str(place[0]) if place else None
+    return ApiError(400, f"{param}: {message}" if param else message, param=param)
 
 
 def on_api_error(request: Request, error: Exception) -> Response:

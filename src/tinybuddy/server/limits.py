@@ -10,6 +10,7 @@ HEADER_BYTES = 1 << 16
 HEADER_SECONDS = 10.0
 IDLE_SECONDS = 30.0  # of a connection between two requests
 UNREAD_SECONDS = 30  # that what was sent may stay unacknowledged, or unread
+PROBE_SECONDS = 5  # between two questions whether a client that has been silent is still there
 
 PROMPT_CHARACTERS = 32_768
 PROMPT_TOKENS = 32_768  # where they are given as ids

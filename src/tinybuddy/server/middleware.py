@@ -24,7 +24,7 @@ class Measured:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.monotonic(), 499  # as some write for a client that has gone
+        began, status = time.monotonic(), 500  # what has no answer yet fails, which others say
 
         async def sent(message: Message) -> None:
             nonlocal status

@@ -82,7 +82,7 @@ class Models:
         self._threads = threads
         self._references: dict[str, str] = {}
         for reference in references:
-            name = _name(reference)
+            name = name_of(find(reference).path)
             if self._references.setdefault(name, reference) != reference:
                 raise UsageError(
                     f"{reference} and {self._references[name]} have one name, {name}: serve one."
@@ -134,8 +134,3 @@ class Models:
 
     def _load(self, name: str) -> ServedModel:
         return ServedModel(name, open_model(self._references[name]), self._threads)
-
-
-def _name(reference: str) -> str:
-    path = find(reference).path
-    return name_of(path) if path.is_dir() else path.stem

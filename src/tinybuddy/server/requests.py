@@ -182,6 +182,14 @@ class Message(BaseModel):
         return self.content or ""
 
 
+class ResponseFormat(BaseModel):
+    """What the answer is to be; only text is written."""
+
+    model_config = ConfigDict(strict=True)
+
+    type: Literal["text"]
+
+
 class ChatRequest(TextRequest):
     """A request to ``/v1/chat/completions``."""
 
@@ -195,7 +203,11 @@ class ChatRequest(TextRequest):
     top_logprobs: Annotated[int, Field(ge=0, le=limits.TOP_LOGPROBS), WHOLE] | None = Field(
         None, description="How many of the most probable tokens to list at each place."
     )
+    response_format: ResponseFormat | None = None
     tools: Annotated[list[Any], Field(max_length=0)] | None = Field(
+        None, description="Not done here."
+    )
+    functions: Annotated[list[Any], Field(max_length=0)] | None = Field(
         None, description="Not done here."
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable
 
@@ -9,8 +10,8 @@ import uvicorn
 from starlette.applications import Starlette
 
 from tinybuddy.errors import TinybuddyError
+from tinybuddy.server import limits
 from tinybuddy.server.app import Settings, create_app
-from tinybuddy.server.limits import IDLE_SECONDS, UNREAD_SECONDS
 from tinybuddy.server.models import Models
 from tinybuddy.server.protocol import LimitedProtocol
 
@@ -56,10 +57,12 @@ def allow_files() -> int:
         import resource
     except ImportError:  # Windows has no such limit
         return MAX_FILES
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    return most
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with contextlib.suppress(OSError, ValueError):  # macOS may allow less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def server_of(app: Starlette, grace: int) -> uvicorn.Server:
@@ -74,7 +77,7 @@ def server_of(app: Starlette, grace: int) -> uvicorn.Server:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=int(IDLE_SECONDS),
+            timeout_keep_alive=int(limits.IDLE_SECONDS),
             timeout_graceful_shutdown=grace,
             backlog=BACKLOG,
         )
@@ -92,10 +95,16 @@ def listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except UnicodeError:  # what it would be in ASCII is too long, or has an empty part
+        raise TinybuddyError(f"{host!r} is not the name of a machine.") from None
     except OSError as error:
         raise TinybuddyError(f"{host}:{port} cannot be served on: {error.strerror}.") from None
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, UNREAD_SECONDS)
+        for option, value in (
+            (socket.TCP_USER_TIMEOUT, 1_000 * limits.UNREAD_SECONDS),
+            (socket.TCP_KEEPIDLE, limits.UNREAD_SECONDS),
+            (socket.TCP_KEEPINTVL, limits.PROBE_SECONDS),
+        ):
+            listener.setsockopt(socket.IPPROTO_TCP, option, value)
     return listener
