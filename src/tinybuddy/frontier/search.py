@@ -271,8 +271,8 @@ class Search:
             else:
                 budget.optuna.tell(run.trial, state=TrialState.PRUNED)
             budget.progress.trials += 1
+            self._begin_finals(budget)
         self._note_best(budget)
-        self._begin_finals(budget)
 
     def _note_best(self, budget: _Budget) -> None:
         """Bring up to date what is shown of a budget."""
