@@ -55,8 +55,8 @@ class _Until(Hooks):
         self.step, self.stop = step, stop
 
     def on_evaluation(self, row: dict[str, Any], steps: int) -> None:
-        """Stop it, if it has come so far."""
-        if row["step"] >= self.step:
+        """Stop it, if it has come so far; after the last step its whole score is still to come."""
+        if self.step <= row["step"] < steps:
             self.stop()
 
 

@@ -51,9 +51,8 @@ def row_of(study: str, kind: str, budget: int, recipe: Recipe, trained: Trained)
         "steps": steps,
         "tokens": steps * recipe.train.batch_size * recipe.model.max_position_embeddings,
         "seconds": round(last.get("train_seconds", 0.0), 2),
-        # Of all validation stories, but of a pruned run of those that are scored while training.
-        "bits_per_byte": result.get("bits_per_byte", last.get("bits_per_byte")),
-        "bits_while_training": last.get("bits_per_byte"),
+        "bits_per_byte": result.get("bits_per_byte"),  # of all validation stories
+        "bits_while_training": last.get("bits_per_byte"),  # of the first `eval_stories`
         "commit": record.get("git_commit"),
         "processor": record.get("processor"),
         "date": datetime.now(UTC).date().isoformat(),
@@ -78,8 +77,8 @@ def recipe_of(row: Row, like: Recipe) -> Recipe:
 
 
 def bits_of(row: Row) -> float:
-    """Bits per byte of a row."""
-    return float(row["bits_per_byte"])
+    """Bits per byte as Optuna compares runs: at the last evaluation while training."""
+    return float(row["bits_while_training"])
 
 
 def shape_of(row: Row) -> str:

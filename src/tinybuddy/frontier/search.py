@@ -217,7 +217,7 @@ class Search:
     def _take(self, run: _Run, outcome: Any) -> None:
         """Go on with what a job returned, or raised."""
         match outcome:
-            case WorkerLostError() if run.attempts < ATTEMPTS:
+            case WorkerLostError() if run.attempts + 1 < ATTEMPTS:
                 run.attempts += 1
                 self.hooks.on_note(f"The worker of {run.name} has ended: it is trained again.")
                 self._submit(run)
@@ -267,7 +267,7 @@ class Search:
         budget = run.budget
         if run.trial:
             if row["kind"] == "trial":
-                budget.optuna.tell(run.trial, row["bits_while_training"])
+                budget.optuna.tell(run.trial, results.bits_of(row))
             else:
                 budget.optuna.tell(run.trial, state=TrialState.PRUNED)
             budget.progress.trials += 1
@@ -283,8 +283,7 @@ class Search:
         progress.finals, progress.verdicts = len(finals), [row["speaks_english"] for row in finals]
         progress.bits = []
         for row in trials + finals:
-            bits = row["bits_per_byte"]
-            progress.bits.append(min([bits, *progress.bits[-1:]]))
+            progress.bits.append(min([results.bits_of(row), *progress.bits[-1:]]))
         if trials:
             progress.shape = results.shape_of(min(trials, key=results.bits_of))
 

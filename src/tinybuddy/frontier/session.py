@@ -15,7 +15,11 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -121,10 +125,11 @@ def _work(
     began, cpu_began = time.monotonic(), time.process_time()
     pool: Pool | None = None
     try:
-        pool = _open_pool(workers, cluster)
-        database = _open_storage(storage or f"sqlite:///{folder / 'optuna.sqlite'}")
-        dataset = _prepare(study, folder, hooks)
-        rows = Search(study, folder, dataset, pool, database, hooks).go()
+        with _interrupted():
+            pool = _open_pool(workers, cluster)
+            database = _open_storage(storage or f"sqlite:///{folder / 'optuna.sqlite'}")
+            dataset = _prepare(study, folder, hooks)
+            rows = Search(study, folder, dataset, pool, database, hooks).go()
     except KeyboardInterrupt:
         raise Stopped(
             "stopped, and what has been trained is kept: go on with "
@@ -144,6 +149,21 @@ def _work(
         "seconds": time.monotonic() - began,
         "search_seconds": time.process_time() - cpu_began,
     }
+
+
+@contextmanager
+def _interrupted() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does, and Ctrl-C too where a shell has it ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+    old = {number: signal.signal(number, signal.default_int_handler) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
 
 
 def _open_pool(workers: int | None, cluster: str | None) -> Pool:
