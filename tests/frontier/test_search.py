@@ -98,7 +98,7 @@ def test_a_row_makes_the_same_weights_again(study: Study, dataset: Dataset, tmp_
     assert run.result["bits_per_byte"] == row["bits_per_byte"]
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(kills=st.lists(st.integers(1, 9), max_size=4), workers=st.integers(1, 3))
 def test_it_may_be_killed_at_any_job(
     study: Study,

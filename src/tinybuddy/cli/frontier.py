@@ -53,7 +53,9 @@ def run(options: argparse.Namespace) -> None:
 
     where = {"workers": options.workers, "cluster": options.cluster, "storage": options.storage}
     if options.action == "resume" and (options.data or options.out):
-        raise UsageError("A study that goes on has its data and its folder: leave --data and --out")
+        raise UsageError(
+            "A study that goes on has its data and its folder: leave out --data and --out."
+        )
     with open_study_progress() as hooks:
         if options.action == "run":
             found = begin(options.study, out=options.out, data=options.data, hooks=hooks, **where)

@@ -103,7 +103,7 @@ class Evaluation:
             "provenance": provenance(),
         }
         mapping: dict[str, Any] = first | {"data": data} | how | more
-        return {name: _without_nan(value) for name, value in mapping.items()}
+        return {name: without_nan(value) for name, value in mapping.items()}
 
 
 def evaluate(
@@ -321,13 +321,13 @@ def _trained_on(evaluated: EvaluatedModel) -> int:
     return 0
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """JSON has no NaN: what could not be measured is null."""
     match value:
         case dict():
-            return {key: _without_nan(item) for key, item in value.items()}
+            return {key: without_nan(item) for key, item in value.items()}
         case list() | tuple():
-            return [_without_nan(item) for item in value]
+            return [without_nan(item) for item in value]
         case float() if not math.isfinite(value):
             return None
     return value

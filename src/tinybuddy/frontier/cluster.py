@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import queue
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from tinybuddy.errors import TinybuddyError, require
 from tinybuddy.frontier.pools import WorkerLostError
 
 GATHER_SECONDS = 0.1  # in which results that come one after another are sent together
-CONNECT_SECONDS = 60  # Ray itself would try for ever
+CONNECT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -42,21 +43,19 @@ class RayPool:
             TinybuddyError: if there is none at the address, or Ray is not installed.
         """
         require("Ray", "ray", "cluster")
+        _check_address(address)
         self._address, self._values, self._cores = address, 0, 1
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_speak, args=(address, theirs), daemon=True)
         self._process.start()
         theirs.close()  # so that its end is seen
-        reached = self._connection.poll(CONNECT_SECONDS) and self._received()
-        if isinstance(reached, int):
-            self._cores = reached
-            return
-        self.close()
-        raise TinybuddyError(
-            f"There is no Ray cluster at {address} ({reached or 'no answer'}): start one with ray "
-            "start --head, or leave out `cluster`."
-        )
+        match self._received() if self._connection.poll(CONNECT_SECONDS) else "no answer":
+            case int(cores):
+                self._cores = cores
+            case reason:
+                self.close()
+                raise _not_there(address, reason)
 
     def workers(self) -> int:
         """All cores of the cluster; while it has none, one job waits for one."""
@@ -103,6 +102,24 @@ class RayPool:
             f"The Ray cluster at {self._address} is gone: what has been trained is kept. Start it "
             "again, and go on with tinybuddy frontier resume."
         )
+
+
+def _check_address(address: str) -> None:
+    """Raise unless somebody listens there, which Ray itself would find out after a minute."""
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal()):
+        return  # such as auto
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _not_there(address, getattr(error, "strerror", None) or error) from None
+
+
+def _not_there(address: str, reason: object) -> TinybuddyError:
+    return TinybuddyError(
+        f"There is no Ray cluster at {address} ({reason}): start one with ray start --head, or "
+        "leave out `cluster`."
+    )
 
 
 def _speak(address: str, connection: Connection) -> None:

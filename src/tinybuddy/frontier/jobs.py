@@ -18,7 +18,7 @@ from tinybuddy.backends import open_backend
 from tinybuddy.backends.interface import Stopped
 from tinybuddy.config import Recipe
 from tinybuddy.evaluation.evidence import Evidence
-from tinybuddy.evaluation.session import take_scorecard
+from tinybuddy.evaluation.session import take_scorecard, without_nan
 from tinybuddy.formats.compact import pack_compact
 from tinybuddy.formats.hub import read_model
 from tinybuddy.formats.runs import best_checkpoint
@@ -115,7 +115,7 @@ def score(name: str, run: bytes, evidence: Evidence) -> dict[str, Any]:
     values = {name: value.to_mapping() for name, value in card.values().items()}
     return {
         "speaks_english": card.speaks_english,
-        "metrics": values,
+        "metrics": without_nan(values),
         "stored": stored,
         "sample": card.stories[0].whole,
     }

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import signal
 import tempfile
+import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,7 +68,7 @@ class LocalPool:
     def _begin(self) -> ProcessPoolExecutor:
         # Begun anew, since a fork would copy the threads of Optuna's database as they stand.
         context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(self._count, context, initializer=_ignore_ctrl_c)
+        return ProcessPoolExecutor(self._count, context, initializer=_begin_worker)
 
     def workers(self) -> int:
         """As many as it was opened with."""
@@ -110,9 +113,16 @@ def _outcome(future: Future[Any]) -> Any:
     return error if error else future.result()
 
 
-def _ignore_ctrl_c() -> None:
-    """Leave Ctrl-C, which the terminal sends to all its processes, to the one that we answer to."""
+def _begin_worker() -> None:
+    """Leave Ctrl-C to the process that began this one, and end with it, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:

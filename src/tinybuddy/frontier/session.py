@@ -35,7 +35,7 @@ from tinybuddy.frontier.search import Search
 from tinybuddy.frontier.shapes import check_budgets
 from tinybuddy.frontier.study import Study, load_study, parse_study
 from tinybuddy.recipes import MAX_RECIPE_BYTES
-from tinybuddy.training.checkpoint import is_taken, locked
+from tinybuddy.training.checkpoint import clear, is_taken, locked
 from tinybuddy.training.dataset import Dataset, prepare
 from tinybuddy.training.provenance import provenance
 
@@ -79,7 +79,12 @@ def begin(
     with locked(folder):
         _check_free(folder)
         write_text(folder / "study.toml", study.to_toml())
-        return _work(study, folder, workers, cluster, storage, hooks or StudyHooks())
+        try:
+            return _work(study, folder, workers, cluster, storage, hooks or StudyHooks())
+        except TinybuddyError:
+            if not (folder / "runs.jsonl").exists():  # it never began, and may be begun again
+                clear(folder, everything=True)
+            raise
 
 
 def resume(

@@ -32,17 +32,17 @@ class _TimeLeft:
 
 
 class PlainStudy(PlainProgress, StudyHooks):
-    """A plain line whenever a budget gets better, or one of its final runs is scored."""
+    """A plain line whenever a budget gets better, has had its trials, or a final run is scored."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._left, self._said = _TimeLeft(), dict[int, tuple[float, int]]()
+        self._left, self._said = _TimeLeft(), dict[int, tuple[float, int, bool]]()
 
     def on_study(self, budgets: Sequence[BudgetProgress], done: float) -> None:
         """Print the budgets that have become better."""
         left = self._left(done)
         for found in budgets:
-            state = (min(found.bits, default=0.0), found.finals)
+            state = (min(found.bits, default=0.0), found.finals, found.trials == found.all_trials)
             if found.bits and self._said.get(found.budget) != state:
                 self._said[found.budget] = state
                 self.on_note(f"{done:4.0%}  {_described(found)}  {left}")
