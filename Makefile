@@ -61,8 +61,8 @@ wheels: $(VENV)/test  ## wheels of every platform, in dist
 	@ls -l dist
 
 $(VENV)/test-all: $(VENV)/test
-	@$(INSTALL) -c constraints.txt -e '.[browser]' || \
-		echo "Playwright could not be installed: what needs it is skipped."
+	@for extra in browser cluster; do $(INSTALL) -c constraints.txt -e ".[$$extra]" || \
+		echo "What $$extra needs could not be installed: its tests are skipped."; done
 	@echo "Compiling llama.cpp for its tests; it takes ten minutes of one core ..."
 	@$(INSTALL) -c constraints.txt -e '.[llama-cpp]' && touch $@ || \
 		echo "llama.cpp could not be compiled: what needs it is skipped."

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy
 
 from tinybuddy.backends.interface import Stopped
 from tinybuddy.disk import expanded, read_text, write_text
@@ -132,7 +133,7 @@ def _work(
     try:
         with _interrupted():
             pool = _open_pool(workers, cluster)
-            database = _open_storage(storage or f"sqlite:///{folder / 'optuna.sqlite'}")
+            database = open_storage(storage or f"sqlite:///{folder / 'optuna.sqlite'}")
             dataset = _prepare(study, folder, hooks)
             rows = Search(study, folder, dataset, pool, database, hooks).go()
     except KeyboardInterrupt:
@@ -179,14 +180,31 @@ def _open_pool(workers: int | None, cluster: str | None) -> Pool:
     return RayPool(cluster)
 
 
-def _open_storage(address: str) -> optuna.storages.BaseStorage:
+def open_storage(address: str) -> optuna.storages.BaseStorage:
+    """Open Optuna's database.
+
+    A SQLite file is written without waiting for the disk, which makes a trial cost the search a
+    sixth: a kill loses nothing, and what a power cut loses is proposed again.
+
+    Raises:
+        TinybuddyError: if it cannot be opened.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        return optuna.storages.RDBStorage(address)
+        storage = optuna.storages.RDBStorage(address)
+        if storage.engine.dialect.name == "sqlite":
+            sqlalchemy.event.listen(storage.engine, "connect", _write_ahead)
+            storage.engine.dispose()  # connections of before
+        return storage
     except Exception as error:  # whatever SQLAlchemy and a database's driver raise
         raise TinybuddyError(
             f"Optuna's database {address} cannot be opened ({_reason(error)}): check `storage`."
         ) from None
+
+
+def _write_ahead(connection: Any, _: Any) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
 
 
 def _reason(error: BaseException) -> str:
