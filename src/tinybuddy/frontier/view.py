@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tinybuddy.frontier.progress import BudgetProgress, StudyHooks
-from tinybuddy.terminal import PlainProgress, clock, sparkline
+from tinybuddy.terminal import REDRAW_SECONDS, PlainProgress, clock, sparkline
 
 VERDICTS = {True: "YES", False: "NO", None: "?"}
 
@@ -52,22 +52,25 @@ class LiveStudy(StudyHooks):
     """A table of the budgets: how far each has come, its best, and a sparkline."""
 
     def __init__(self, console: Console) -> None:
-        self._left = _TimeLeft()
+        self._left, self._table = _TimeLeft(), Table(box=None, pad_edge=False)
         self._live = Live(console=console, auto_refresh=False, transient=False)
         self._live.start()
+        self._drawn = 0.0
 
     def on_note(self, text: str) -> None:
         """Print the sentence above the table."""
         self._live.console.print(text, markup=False, highlight=False)
 
     def on_progress(self, what: str, done: int, total: int) -> None:
-        """Say what is being read; it takes seconds."""
-        if not self._live.is_started or total:
-            self._live.update(Text(f"{what} ({done / total:.0%})" if total else what), refresh=True)
+        """Say below the table what is being read, which takes seconds."""
+        said = Text(f"{what} ({done / total:.0%})" if total else what, "dim")
+        if time.monotonic() - self._drawn > REDRAW_SECONDS:
+            self._live.update(Group(self._table, said), refresh=True)
+            self._drawn = time.monotonic()
 
     def on_study(self, budgets: Sequence[BudgetProgress], done: float) -> None:
         """Draw the table."""
-        table = Table(box=None, pad_edge=False)
+        self._table = table = Table(box=None, pad_edge=False)
         for name in ("parameters", "trials", "final", "bits/byte"):
             table.add_column(name, justify="right")
         for name in ("best so far", "", "verdict"):
