@@ -91,6 +91,8 @@ def load(path: Path) -> ModuleType:
 def _shown(value: Any) -> str:
     if value is None:
         return "nothing yet"
-    if isinstance(value, np.ndarray | float | np.floating):
-        return np.array2string(np.asarray(value), precision=4, threshold=12, separator=", ")
+    if isinstance(value, float | np.floating):
+        return f"{value:.5g}"
+    if isinstance(value, np.ndarray):
+        return np.array2string(value, precision=4, threshold=12, separator=", ")
     return repr(value)
