@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -93,3 +94,12 @@ def test_it_gives_the_golden_texts(case: dict[str, object]) -> None:
 
 def test_it_is_150_lines() -> None:
     assert len((FOLDER / "llama.py").read_text("utf-8").splitlines()) <= 150
+
+
+def test_chapter_5_shows_every_function_as_it_is() -> None:
+    chapter = (FOLDER / "5-llama.py").read_text("utf-8")
+    source = (FOLDER / "llama.py").read_text("utf-8")
+    functions = re.findall(r"^def .*?(?=^def |\Z)", source, re.MULTILINE | re.DOTALL)
+    assert len(functions) == 9
+    for function in functions:
+        assert function.rstrip() in chapter
