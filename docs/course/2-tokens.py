@@ -121,9 +121,9 @@ for new in range(256, 261):
 # ## A word at a time
 #
 # The last tokens begin in one word and end in another: `at the` is learned apart from `on the`
-# and `in the`, and what `the` is, three times. So the text is cut into words first, and pairs are
-# counted within them only. Each word takes the space before it along: so ` cat` is one word, and
-# the text is just the words written one after the other.
+# and `in the`, so a model would have to learn three times what `the` is. So the text is cut into
+# words first, and pairs are counted within them only. Each word takes the space before it along:
+# so ` cat` is one word, and the text is just the words written one after the other.
 
 
 # %%
