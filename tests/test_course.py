@@ -107,6 +107,8 @@ def test_what_a_chapter_names_is_in_the_package(chapter: Path):
     text = chapter.read_text("utf-8")
     assert "Where this is in tinybuddy" in text
     assert "On TinyStories" in text
+    for path in re.findall(r"`((?:src|docs)/[^`]+)`", text):
+        assert (FOLDER.parents[1] / path).exists(), path
     names = set(re.findall(r"`(tinybuddy(?:\.\w+)+)`", text))
     assert names
     for name in names:

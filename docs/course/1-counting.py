@@ -214,7 +214,7 @@ for n, bits in enumerate(added):
 # rest. Say a context was seen $c$ times, followed by $d$ different bytes. Then
 #
 # $$p(\text{byte}\mid\text{context}) =
-# \frac{\text{times the byte came after it} + d\cdot p(\text{byte}\mid\text{shorter context})}{c + d}
+# \frac{\text{times the byte came after it} + d\,p(\text{byte}\mid\text{shorter context})}{c + d}
 # $$
 #
 # Where many different bytes followed ($d$ large) something new is likely again, so the shorter
