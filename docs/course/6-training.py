@@ -419,8 +419,9 @@ print(f"after {STEPS} steps: {scores[STEPS]:.3f} bits per byte")
 
 # %% [markdown]
 # Counting is strong here. The tales come from a grammar with fixed wordings, and whoever stores
-# hundreds of thousands of n-grams knows most of them by heart. Our model, which has 94,280 numbers,
-# must be compared with counting of its own size, and that is the 3-gram.
+# hundreds of thousands of n-grams knows most of them by heart. Our model has 94,280 numbers; of
+# these three the 3-gram is about as large. (Chapter 8 has a harder rival of its size: the n-grams
+# of up to five tokens that are worth most.)
 #
 # ## Keep it
 #
