@@ -15,7 +15,7 @@ CHECK_ENGINE := $(BIN)/python -c "import sys, tinybuddy.backends.engine.library 
 # A worker a processor; 8 at most, since each that imports PyTorch takes 0.5 GB.
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: help story test test-all check reproduce bench wheels clean
+.PHONY: help story course test test-all check reproduce bench wheels clean
 help:  ## list what can be made
 	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1\t/p' Makefile | expand -t 18
 
@@ -32,11 +32,16 @@ story: $(VENV)/story  ## install, train a model, tell its story
 	@echo "See how yours works, in a browser: runs/story/story.html"
 	@echo "To go on, so that tinybuddy is found: source $(BIN)/activate"
 
+course: $(VENV)/story  ## install, open the course in a browser
+	@$(INSTALL) -c constraints.txt -e '.[lab]'
+	$(BIN)/jupyter lab docs/course
+
 test: check  ## install, lint, types, imports, the fast tests
 	$(PYTEST)
 
 test-all: test $(VENV)/test-all $(NODE:%=%/node_modules)  ## the slow tests too; it names what it skips and why
 	$(PYTEST) -m slow
+	$(PYTEST) --nbmake docs/course
 
 check: $(VENV)/test  ## install, lint, types, imports
 	$(BIN)/ruff format --check $(SOURCES)

@@ -1,0 +1,601 @@
+# %% [markdown]
+# # 5 The whole Llama, forward and backward
+#
+# **At the end of this chapter you have** a whole language model in 150 lines of NumPy: the Llama
+# (Touvron et al. 2023), which is what nearly all open models are built like. It takes weights that
+# somebody else trained and writes the same text with them, token by token, as tinybuddy's engine
+# in C. And it computes the gradient of its loss, so that the next chapter can train it.
+#
+# **You need** from before: tokens (chapter 2), embeddings, cross-entropy and gradients by hand
+# (chapter 3), attention (chapter 4).
+#
+# The code below is the file `llama.py` beside this notebook, function by function.
+
+# %%
+import os
+
+os.environ["TINYBUDDY_KERNELS"] = "baseline"  # the engine in plain float32, as NumPy computes
+
+from collections.abc import Callable, Mapping
+
+import course
+import matplotlib.pyplot as plt
+import numpy as np
+
+import tinybuddy
+from tinybuddy.config import ModelConfig
+from tinybuddy.formats.references import open_model
+
+plt.style.use("course.mplstyle")
+
+Array, Back = np.ndarray, Callable
+
+# %% [markdown]
+# ## A model is a shape and a dictionary of arrays
+#
+# `tinybuddy-80k-card` is a model that comes with tinybuddy. Its **config** says how large
+# everything is; its **weights** are arrays of numbers, each with a name. There is nothing else.
+
+# %%
+card = open_model("tinybuddy-80k-card")
+config, weights = card.config, dict(card.weights)
+for name, array in weights.items():
+    print(f"{name:48} {array.shape!s:12} {array.size:7,}")
+print(f"{'together':61} {sum(w.size for w in weights.values()):7,}")
+
+# %%
+parts = config.breakdown()
+plt.figure(figsize=(8, 2.4))
+plt.barh([*parts], [*parts.values()], color=["C1", "C0", "C0", "C1"])
+for row, count in enumerate(parts.values()):
+    plt.text(count + 400, row, f"{count:,}", va="center")
+plt.gca().invert_yaxis()
+plt.xlabel("parameters")
+plt.title("Most of a tiny model is its embedding; the two red parts are the block")
+plt.show()
+
+# %% [markdown]
+# The embedding serves twice. It says what goes in for each token, and at the other end the same
+# rows are what the result is compared with: the more alike they are, the larger the **logit** of
+# that token. That is called a **tied** head, and it saves 49,152 numbers.
+#
+# ## The residual stream
+#
+# Here is the road of a token. Follow the thick line from left to right.
+
+# %%
+figure, axes = plt.subplots(figsize=(10, 3.4))
+axes.set(xlim=(0, 10), ylim=(0, 3.3))
+axes.axis("off")
+axes.annotate(
+    "", (8.35, 2.2), (1.35, 2.2), arrowprops={"arrowstyle": "-|>", "lw": 5, "color": "C0"}
+)
+for x, word in ((0.7, "embedding\nlooks up\nthe token"), (9.05, "norm, then\nhead: logits")):
+    axes.text(x, 2.2, word, ha="center", va="center", fontsize=11)
+for x, word in ((1.9, "norm, then attention"), (5.5, "norm, then feed-forward")):
+    box = {"boxstyle": "round,pad=0.5", "fc": "C3", "ec": "none"}
+    axes.text(x + 1.15, 0.75, word, ha="center", va="center", fontsize=11, bbox=box)
+    line = {"lw": 1.5, "color": "black"}
+    axes.annotate("", (x, 1.05), (x, 2.15), arrowprops={"arrowstyle": "->", **line})
+    axes.annotate("", (x + 2.3, 2.15), (x + 2.3, 1.05), arrowprops={"arrowstyle": "->", **line})
+    axes.text(x - 0.1, 1.55, "reads", ha="right", va="center")
+    axes.text(x + 2.4, 1.55, "adds", ha="left", va="center")
+    axes.plot(x + 2.3, 2.2, "o", color="white", mec="black", markersize=17)
+    axes.text(x + 2.3, 2.18, "+", ha="center", va="center", fontsize=15)
+axes.text(4.85, 2.75, "residual stream: 48 numbers a position", ha="center", color="C0")
+axes.text(4.85, 0.1, "one block; a larger model has many in a row", ha="center", color="0.4")
+plt.show()
+
+# %% [markdown]
+# Each position has 48 numbers, and they flow straight through. This is the **residual stream** (He
+# et al. 2015 had the idea, for pictures). No part replaces it. **Attention** reads it, and *adds*
+# what it found at other positions. The **feed-forward** layer reads it, and adds what it makes of
+# one position by itself. Together they are a **block**.
+#
+# Why add? Because of the way back. The gradient of a sum goes to both of its sides unchanged. So
+# along the thick line the gradient reaches the embedding without being weakened, however many
+# blocks there are.
+#
+# ## Forward and back, link by link
+#
+# In chapter 3 the gradients were worked out for one network as a whole. That does not scale. But
+# the **chain rule** lets us cut the work into links: a link must only know how to turn the
+# gradient by its *result* into the gradients by what went *in*. Then a network of any size goes
+# backward by asking its links in the opposite order.
+#
+# So every function here returns two things: its result, and a function `back` that does that for
+# the numbers it has just seen. The field calls it **backpropagation** (Rumelhart, Hinton and
+# Williams 1986). The first link is the product with a matrix:
+
+
+# %%
+def linear(x: Array, weight: Array) -> tuple[Array, Back]:
+    """``x`` (..., in) times ``weight`` (out, in): (..., out)."""
+    rows = x.reshape(-1, x.shape[-1])
+    return x @ weight.T, lambda d: (d @ weight, d.reshape(-1, len(weight)).T @ rows)
+
+
+# %% [markdown]
+# `d` is the gradient of the loss by the result: how much the loss would grow if that number grew
+# by a little. An output is a sum of inputs times weights, so an input gets `d` times its weights,
+# and a weight gets `d` times its input, added up over all positions.
+#
+# Never believe a gradient that you have not nudged. Change one number by very little, see how much
+# the result changes, and compare:
+
+
+# %%
+def nudged(function, arguments, which, d, step=1e-6):
+    """Slope of sum(d * result) by one number of the argument `which`, by hand and by nudging."""
+    exact = [np.array(a, float) for a in arguments]
+    _, back = function(*exact)
+    gradients = back(d)
+    found = gradients if isinstance(gradients, tuple) else (gradients,)
+    place = (0,) * exact[which].ndim
+    sums = []
+    for move in (-step, step):
+        moved = [a.copy() for a in exact]
+        moved[which][place] += move
+        sums.append((d * function(*moved)[0]).sum())
+    return found[which][place], (sums[1] - sums[0]) / (2 * step)
+
+
+random = np.random.default_rng(0)
+x, matrix, d = (random.standard_normal(shape) for shape in ((5, 4), (3, 4), (5, 3)))
+for which, word in enumerate(("an input", "a weight")):
+    print(f"linear, by {word}: by hand %.8f, nudged %.8f" % nudged(linear, (x, matrix), which, d))
+
+# %% [markdown]
+# ## RMSNorm: the same volume for all
+#
+# What a layer adds may be loud or faint. So each layer reads the stream through a **norm**, which
+# scales the 48 numbers of a position so that their root mean square is 1, and then stretches each
+# by a learned weight (Zhang and Sennrich 2019). `eps` keeps it from dividing by 0.
+
+
+# %%
+def rms_norm(x: Array, weight: Array, eps: float) -> tuple[Array, Back]:
+    """Each position (..., C) at length sqrt(C), times ``weight`` (Zhang & Sennrich 2019)."""
+    scale = 1 / np.sqrt((x * x).mean(-1, keepdims=True) + eps)
+    normed = x * scale
+
+    def back(d: Array) -> tuple[Array, Array]:
+        inner = d * weight
+        d_x = scale * (inner - normed * (inner * normed).mean(-1, keepdims=True))
+        return d_x, (d * normed).reshape(-1, len(weight)).sum(0)
+
+    return normed * weight, back
+
+
+# %%
+x, gain, d = (random.standard_normal(shape) for shape in ((5, 4), (4,), (5, 4)))
+for which, word in enumerate(("an input", "a weight")):
+    pair = nudged(lambda x, gain: rms_norm(x, gain, 1e-5), (x, gain), which, d)
+    print(f"rms_norm, by {word}: by hand %.8f, nudged %.8f" % pair)
+
+# %% [markdown]
+# The gradient by `x` has a part taken away, `normed * mean(...)`: the part along `x` itself. That
+# makes sense. To make `x` longer changes nothing, since the norm takes the length away again; so
+# in that direction the slope must be 0.
+#
+# ## Rotary positions: where am I?
+#
+# Attention compares a **query** with **keys** by their dot product, and so far it cannot tell where
+# they stand. RoPE (Su et al. 2021) turns them: the numbers of a head are taken as pairs, each pair
+# an arrow in the plane, and at position $t$ the arrow is turned by $t$ times an angle. The first
+# pair turns fast, the last very slowly, like the hands of a clock.
+
+
+# %%
+def rotate(x: Array, angles: Array) -> tuple[Array, Back]:
+    """Turn the pairs (i, i + D/2) of ``x`` (B, H, T, D) by ``angles`` (T, D/2) (Su et al. 2021)."""
+    cos, sin, (a, b) = np.cos(angles), np.sin(angles), np.split(x, 2, axis=-1)
+    turned = np.concatenate((a * cos - b * sin, b * cos + a * sin), axis=-1)
+    return turned, lambda d: rotate(d, -angles)[0]
+
+
+# %% [markdown]
+# To turn is a product with a matrix that keeps lengths, so the way back is to turn back.
+#
+# Why this is good: the dot product of two arrows depends only on the angle *between* them. If both
+# are turned by their positions, it depends on how far apart they stand, and on nothing else. We can
+# see that: one query, one key, at three places in the text.
+
+# %%
+size = config.head_dim
+pace = config.rope_theta ** (-np.arange(0, size, 2) / size)
+angles = np.outer(np.arange(128), pace)  # (T, D/2)
+query, key = random.standard_normal((2, size))
+turned_query, _ = rotate(np.tile(query, (1, 1, 128, 1)), angles)
+turned_key, _ = rotate(np.tile(key, (1, 1, 128, 1)), angles)
+scores = turned_query[0, 0] @ turned_key[0, 0].T  # (T, T): query position, key position
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4))
+for pair in (0, 1, 2):
+    left.plot(angles[:40, pair] / (2 * np.pi), color=f"C{pair}")
+    word = f"pair {pair + 1}"
+    left.text(40.5, angles[39, pair] / (2 * np.pi), word, color=f"C{pair}", va="center")
+left.set(xlabel="position", ylabel="turns", xlim=(0, 47), title="The pairs turn at their own pace")
+distance = np.arange(40)
+for at, style in ((40, "o"), (80, "s"), (120, "^")):
+    right.plot(
+        distance,
+        scores[at, at - distance],
+        style,
+        markersize={"o": 13, "s": 7, "^": 4}[style],
+        color={"o": "C3", "s": "C1", "^": "C0"}[style],
+        label=f"query at {at}",
+    )
+right.set(xlabel="how far back the key stands", ylabel="score")
+right.set_title("Only the distance counts")
+right.legend(fontsize=10)
+plt.show()
+
+# %% [markdown]
+# The three sets of points lie on top of each other.
+#
+# ## Attention, with shared keys
+#
+# This is the attention of chapter 4, several heads at once. Softmax makes shares of scores; what
+# lies later in the text gets none.
+
+
+# %%
+def softmax(x: Array) -> tuple[Array, Back]:
+    """Shares (..., N) that add up to 1, in proportion to ``exp(x)``."""
+    exp = np.exp(x - x.max(-1, keepdims=True))
+    shares = exp / exp.sum(-1, keepdims=True)
+    return shares, lambda d: shares * (d - (d * shares).sum(-1, keepdims=True))
+
+
+# %% [markdown]
+# The gradient of softmax: a score gains where its own `d` is larger than the mean of all `d`,
+# weighted by their shares. To raise all scores by the same amount changes nothing.
+
+
+# %%
+def attention(q: Array, k: Array, v: Array) -> tuple[Array, Back]:
+    """Each query (B, H, T, D) takes a mean of the values (B, K, T, D) up to its own position."""
+    batch, heads, length, size = q.shape
+    square, shared = (batch, heads, length, length), (batch, k.shape[1], -1)
+    rows = q.reshape(*shared, size)  # H/K query heads share a key-value head (Ainslie et al. 2023)
+    scores = (rows @ k.swapaxes(2, 3)).reshape(square) * size**-0.5
+    later = np.triu(np.ones((length, length), bool), 1)
+    shares, back_softmax = softmax(np.where(later, -np.inf, scores))
+    mean = shares.reshape(*shared, length)
+
+    def back(d: Array) -> tuple[Array, Array, Array]:
+        d = d.reshape(*shared, size)
+        d_scores = back_softmax((d @ v.swapaxes(2, 3)).reshape(square)) * size**-0.5
+        d_scores = d_scores.reshape(*shared, length)
+        d_k = d_scores.swapaxes(2, 3) @ rows
+        return (d_scores @ k).reshape(q.shape), d_k, mean.swapaxes(2, 3) @ d
+
+    return (mean @ v).reshape(q.shape), back
+
+
+# %% [markdown]
+# Two things are new.
+#
+# - **Several heads.** The 48 numbers of a query are 4 **heads** of 12. Each looks for something
+#   else, and each takes its own weighted mean.
+# - **Grouped queries** (Ainslie et al. 2023). There are 4 query heads, but only 2 heads of keys and
+#   values; two query heads share each. A model that generates text must keep all keys and values of
+#   the text so far, its **key-value cache**, so sharing halves that memory. In the code the rows of
+#   the heads that share stand below each other in one matrix; then sharing costs nothing, and on
+#   the way back their gradients add up by themselves.
+#
+# ## SwiGLU: what a position makes of it
+#
+# The feed-forward layer takes each position by itself. It widens 48 numbers to 192, twice. One of
+# the two, the **gate**, decides how much of the other passes (Shazeer 2020), and then 192 become 48
+# again. The gate is bent, as $\tanh$ bent the numbers in chapter 3; without a bend, two matrices in
+# a row would be one.
+
+
+# %%
+def swiglu(gate: Array, up: Array) -> tuple[Array, Back]:
+    """``silu(gate) * up`` (Shazeer 2020): the gate decides how much of ``up`` passes."""
+    opened = 1 / (1 + np.exp(-gate))
+    silu = gate * opened
+    return silu * up, lambda d: (d * up * opened * (1 + gate * (1 - opened)), d * silu)
+
+
+# %%
+gate = np.linspace(-6, 6, 300)
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2))
+left.plot(gate, np.maximum(gate, 0), color="C1", label="ReLU: max(gate, 0)")
+left.plot(gate, swiglu(gate, np.ones(300))[0], color="C0", label="silu(gate)")
+left.set(xlabel="gate", ylabel="how much passes")
+left.legend()
+left.set_title("silu is a ReLU with its corner rounded")
+up = np.linspace(-3, 3, 300)
+both, _ = swiglu(*np.meshgrid(gate, up))
+image = right.imshow(both, extent=(-6, 6, -3, 3), origin="lower", aspect="auto", cmap="RdGy_r")
+figure.colorbar(image, ax=right, label="silu(gate) * up")
+right.set(xlabel="gate", ylabel="up", title="Gate closed (left): nothing passes")
+plt.show()
+
+# %% [markdown]
+# ## The block
+#
+# Now the parts are put together. `apply` uses a weight by its name, and keeps its way back;
+# `through` goes that way. Read `back` from top to bottom beside the forward part from bottom to
+# top: it is the same list in the opposite order. Where something was *used twice*, its gradients
+# are *added*: the normed stream feeds queries, keys and values, and the stream itself goes both
+# through a layer and past it.
+
+
+# %%
+def block(x: Array, weights: Mapping[str, Array], config: ModelConfig) -> tuple[Array, Back]:
+    """Attention, then feed-forward: each reads ``x`` (B, T, C) and adds to it."""
+    length, size = x.shape[1], config.head_dim
+    pace = config.rope_theta ** (-np.arange(0, size, 2) / size)
+    angles = np.outer(np.arange(length), pace).astype(x.dtype)
+    backs: dict[str, Back] = {}
+
+    def apply(name: str, x: Array) -> Array:
+        w, eps = weights[name], config.rms_norm_eps
+        y, backs[name] = linear(x, w) if w.ndim == 2 else rms_norm(x, w, eps)
+        return y
+
+    def split(x: Array) -> Array:  # (B, T, heads * D) into (B, heads, T, D)
+        return x.reshape(-1, length, x.shape[2] // size, size).swapaxes(1, 2)
+
+    def join(x: Array) -> Array:
+        return x.swapaxes(1, 2).reshape(len(x), length, -1)
+
+    normed = apply("input_layernorm", x)
+    q, k, v = (split(apply(f"self_attn.{n}_proj", normed)) for n in "qkv")
+    (q, back_q), (k, back_k) = rotate(q, angles), rotate(k, angles)
+    mixed, back_attention = attention(q, k, v)
+    x = x + apply("self_attn.o_proj", join(mixed))
+    normed = apply("post_attention_layernorm", x)
+    inner, back_swiglu = swiglu(apply("mlp.gate_proj", normed), apply("mlp.up_proj", normed))
+
+    def back(d: Array) -> tuple[Array, dict[str, Array]]:
+        found: dict[str, Array] = {}
+
+        def through(name: str, d: Array) -> Array:
+            d, found[name] = backs[name](d)
+            return d
+
+        d_gate, d_up = back_swiglu(through("mlp.down_proj", d))
+        d_normed = through("mlp.gate_proj", d_gate) + through("mlp.up_proj", d_up)
+        d = d + through("post_attention_layernorm", d_normed)
+        d_q, d_k, d_v = back_attention(split(through("self_attn.o_proj", d)))
+        parts = {"q": back_q(d_q), "k": back_k(d_k), "v": d_v}
+        d_normed = sum(through(f"self_attn.{n}_proj", join(part)) for n, part in parts.items())
+        return d + through("input_layernorm", d_normed), found
+
+    return x + apply("mlp.down_proj", inner), back
+
+
+# %% [markdown]
+# ## The model
+#
+# Look up, go through the blocks, one last norm, and the head. On the way back the embedding gets
+# two gradients, since it was used twice: as the head, and where each token was looked up.
+
+
+# %%
+def forward(weights: Mapping[str, Array], config: ModelConfig, ids: Array) -> tuple[Array, Back]:
+    """Logits (B, T, V) of the token after each of ``ids`` (B, T); back to the gradients by name."""
+    embedding = weights["model.embed_tokens.weight"]
+    x, backs = embedding[ids], dict[str, Back]()
+    for begin in (f"model.layers.{layer}." for layer in range(config.num_hidden_layers)):
+        own = {n[len(begin) : -7]: w for n, w in weights.items() if n.startswith(begin)}
+        x, backs[begin] = block(x, own, config)
+    normed, back_norm = rms_norm(x, weights["model.norm.weight"], config.rms_norm_eps)
+    logits, back_head = linear(normed, embedding)
+
+    def back(d: Array) -> dict[str, Array]:
+        d, d_embedding = back_head(d)
+        d, d_norm = back_norm(d)
+        found = {"model.norm.weight": d_norm, "model.embed_tokens.weight": d_embedding}
+        for begin, back_block in reversed(backs.items()):
+            d, own = back_block(d)
+            found |= {f"{begin}{name}.weight": gradient for name, gradient in own.items()}
+        np.add.at(d_embedding, ids, d)
+        return found
+
+    return logits, back
+
+
+# %% [markdown]
+# The last link is the **loss**: the mean surprise at the tokens that really come next, here in
+# **nats** (natural logarithm; one nat is 1.44 bits). Its gradient is as simple as in chapter 3:
+# what the model believed, minus 1 at the right token.
+
+
+# %%
+def cross_entropy(logits: Array, targets: Array) -> tuple[float, Array]:
+    """Mean of -ln of the probability of each of ``targets`` (B, T); its gradient by ``logits``."""
+    d, at = softmax(logits)[0], (*np.indices(targets.shape), targets)
+    loss = float(-np.log(d[at]).mean())
+    d[at] -= 1
+    return loss, d / targets.size
+
+
+# %% [markdown]
+# That is all of it. Does it speak?
+#
+# ## The golden text
+#
+# tinybuddy keeps texts that everything that runs its models has to reproduce: take the most
+# probable token, forty times. Our model must write what the engine writes.
+
+
+# %%
+def continue_greedily(weights, config, ids, count):
+    """Add the most probable token, so many times."""
+    ids = [*ids]
+    for _ in range(count):
+        logits, _ = forward(weights, config, np.array([ids]))
+        ids.append(int(logits[0, -1].argmax()))
+    return ids
+
+
+engine = tinybuddy.load("tinybuddy-80k-card")
+for prompt in ("Once upon a time", "The big dog ran to", "Tom was sad because"):
+    ids = [card.tokenizer.bos, *card.tokenizer.encode(prompt)]
+    ours = card.tokenizer.decode(continue_greedily(weights, config, ids, 40))
+    theirs = engine.generate(prompt, temperature=0, max_new_tokens=40)
+    print(ours)
+    print("the engine says the same:", ours == theirs, "\n")
+
+# %% [markdown]
+# It speaks, after a fashion. This is the weakest of the released models: one block.
+#
+# Where do its four heads look? We walk into the block by hand, up to the shares.
+
+# %%
+words = "One day, Tom saw a big dog. The dog was sad. Tom"
+ids = [card.tokenizer.bos, *card.tokenizer.encode(words)]
+names = ["⊢", *(card.tokenizer.decode([id]).replace(" ", "␣") for id in ids[1:])]
+own = {n[15:-7]: w for n, w in weights.items() if n.startswith("model.layers.0.")}
+normed, _ = rms_norm(weights["model.embed_tokens.weight"][ids], own["input_layernorm"], 1e-5)
+shares = []
+for head in range(4):
+    rows = slice(head * size, (head + 1) * size)
+    kept = slice(head // 2 * size, (head // 2 + 1) * size)  # of the key head that it shares
+    place = angles[: len(ids)]
+    q, _ = rotate(normed @ own["self_attn.q_proj"][rows].T, place)
+    k, _ = rotate(normed @ own["self_attn.k_proj"][kept].T, place)
+    later = np.triu(np.ones((len(ids), len(ids)), bool), 1)
+    shares.append(softmax(np.where(later, -np.inf, q @ k.T / size**0.5))[0])
+
+figure, axes = plt.subplots(1, 4, figsize=(13, 4), sharey=True)
+for head, (panel, share) in enumerate(zip(axes, shares, strict=True), 1):
+    panel.imshow(share, vmin=0, vmax=1)
+    panel.set_title(f"head {head}")
+    panel.set_xticks(range(len(ids)), names, rotation=90, fontsize=9)
+    panel.set_yticks(range(len(ids)), names, fontsize=9)
+axes[0].set_ylabel("the position that looks")
+figure.supxlabel("where it looks (⊢ begins the story)", fontsize=11)
+plt.show()
+
+# %% [markdown]
+# Heads 1, 2 and 4 mostly look one to three tokens back. From them the model knows what follows
+# what, as counting does. Head 3 looks at the beginning of the story. But no head looks from the
+# second "Tom" to the first, nor from the second "dog" to the first: this model does not know whom
+# it has been talking about, and one can hear that.
+#
+# ## The gradients are the engine's
+#
+# The engine has the same model in C, with its own way back. It can make a step at a learning rate
+# of 0, which changes nothing, and tell the gradient. We give both the same weights and the same
+# tokens, from a few tales, and take the largest difference in every array.
+
+# %%
+from tinybuddy.backends.engine.trainer import EngineTrainer
+from tinybuddy.config import TrainConfig
+from tinybuddy.tokenizer import encode_story
+
+train, _ = course.tales(train=8, validation=0)
+rows = np.array([encode_story(card.tokenizer, tale)[:129] for tale in train])
+inputs, targets = rows[:, :-1], rows[:, 1:]
+
+logits, back = forward(weights, config, inputs)
+loss, d = cross_entropy(logits, targets)
+gradient = back(d)
+
+trainer = EngineTrainer(config, TrainConfig(grad_clip=0.0), weights)
+engine_loss, norm = trainer.step(inputs, targets, 0.0)
+theirs = trainer.gradient()
+differences = {name: np.abs(gradient[name] - theirs[name]).max() for name in theirs}
+print(f"loss: ours {loss:.6f}, the engine's {engine_loss:.6f}")
+print(f"largest difference of a gradient: {max(differences.values()):.1e}")
+
+# %%
+labels = [n.removesuffix(".weight").rpartition("layers.0.")[2] for n in theirs]
+sizes = [np.abs(theirs[name]).max() for name in theirs]
+y = np.arange(len(theirs))
+plt.figure(figsize=(9, 4.2))
+plt.plot(sizes, y, "o", color="C1", label="largest number of the gradient")
+plt.plot([*differences.values()], y, "o", color="C0", label="largest difference to the engine's")
+plt.axvline(1e-5, color="black", linewidth=1)
+plt.text(1.3e-5, 5, "1e-5", va="center")
+plt.yticks(y, labels)
+plt.xscale("log")
+plt.gca().invert_yaxis()
+plt.legend(loc="upper left", bbox_to_anchor=(1, 1))
+plt.title("Ours and the engine's gradients differ by rounding alone")
+plt.show()
+
+# %% [markdown]
+# Both compute in **float32**, numbers with about seven digits, and they add up in another order.
+# What differs is the last digit or two.
+#
+# ## Exercises
+#
+# **1. How many parameters?** Count the numbers of a Llama with a tied head from its shape. The
+# head size is `hidden / heads`. The form below forgets all but the embedding.
+
+
+# %% tags=["exercise"]
+def llama_parameters(vocab, hidden, inner, layers, heads, kv_heads):
+    """All numbers of a Llama: embedding, then attention, SwiGLU and norms of each block."""
+    return vocab * hidden
+
+
+# %%
+course.check(llama_parameters)
+
+# %% [markdown]
+# **2. Whose key?** There are `heads` query heads and `kv_heads` key-value heads. Neighbours share:
+# of 4 and 2, query heads 0 and 1 read key-value head 0, and 2 and 3 read 1. Which one does query
+# head `head` read? The form below shares otherwise, as the last of a round does, and a model that
+# was trained the usual way would talk nonsense with it.
+
+
+# %% tags=["exercise"]
+def key_value_head(head, heads, kv_heads):
+    """Number of the key-value head that a query head reads."""
+    return head % kv_heads
+
+
+# %%
+course.check(key_value_head)
+
+# %% [markdown]
+# **3. A link of your own.** Some models have no gate: their feed-forward layer squares what is
+# positive, $\max(x, 0)^2$ (So et al. 2021). Write it as a link: the result, and its `back`. The
+# form below is right on the way forward and wrong on the way back.
+
+
+# %% tags=["exercise"]
+def squared_relu(x):
+    """Result of max(x, 0)**2, and back: the gradient by the result to the one by x."""
+    return np.maximum(x, 0) ** 2, lambda d: d
+
+
+# %%
+course.check(squared_relu)
+
+# %% [markdown]
+# ## Where this is in tinybuddy
+#
+# - `tinybuddy.backends.llama` is the same model in PyTorch, which finds the way back by itself:
+#   compare `tinybuddy.backends.llama.rotate` and `tinybuddy.backends.llama.Attention`.
+# - `tinybuddy.backends.engine` is the same model in C: `forward.c`, `attention.c` and `rope.c`, and
+#   `backward.c` for the way back. `tinybuddy.backends.engine.trainer.EngineTrainer` calls it.
+# - `tinybuddy.weights.weight_shapes` lists names and shapes, `tinybuddy.config.ModelConfig` is the
+#   config, and `tinybuddy.formats.hub.read_model` reads both from disk.
+#
+# ## On TinyStories
+#
+# The weights of this chapter were trained on TinyStories, so nothing changes. The best released
+# model, `tinybuddy-80k`, has four blocks of 32 numbers instead of one of 48, and about as many
+# parameters. Our 150 lines run it as they are:
+
+# %%
+best = open_model("tinybuddy-80k")
+ids = [best.tokenizer.bos, *best.tokenizer.encode("Once upon a time")]
+ours = best.tokenizer.decode(continue_greedily(dict(best.weights), best.config, ids, 60))
+theirs = tinybuddy.load("tinybuddy-80k").generate(
+    "Once upon a time", temperature=0, max_new_tokens=60
+)
+print(f"{best.config.num_hidden_layers} blocks, {best.config.parameters:,} parameters\n")
+print(ours)
+print("\nthe engine says the same:", ours == theirs)
