@@ -37,7 +37,7 @@ from tinybuddy.exporters.hub import write_release
 from tinybuddy.formats.hub import read_model
 from tinybuddy.formats.references import RELEASED, find_directory
 from tinybuddy.training.checkpoint import read_metadata, read_recipe
-from tinybuddy.training.metadata import statistics_beside, training_of
+from tinybuddy.training.metadata import shared_statistics, statistics_beside, training_of
 
 
 def check(runs: list[Path], data: Path) -> None:
@@ -129,7 +129,9 @@ def main() -> None:
     training["recipe"]["train"]["data"] = training["run"]["data"]["source"] = shown(data)
     out = RELEASED / name
     shutil.rmtree(out, ignore_errors=True)
-    write_release(read_model(source), training, statistics_beside(source), out)
+    if facts := statistics_beside(source):
+        shutil.copyfile(facts, shared_statistics(training))
+    write_release(read_model(source), training, None, out)
     judge(name, training, options.scorecard or data)  # the facts are there
     print(out)
 

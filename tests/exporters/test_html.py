@@ -25,6 +25,7 @@ from tinybuddy.exporters.js import CHECK
 from tinybuddy.exporters.session import export
 from tinybuddy.formats.loaded import ModelFiles
 from tinybuddy.formats.references import find_directory, open_model
+from tinybuddy.training.metadata import statistics_beside
 
 Opened = Callable[..., Any]
 AXE = Path(__file__).parent / "node" / "node_modules" / "axe-core" / "axe.min.js"
@@ -352,7 +353,8 @@ def test_hostile_links_do_nothing_but_show_an_error(pages: Exports, opened: Open
 
 @pytest.mark.slow
 def test_words_that_the_training_text_did_not_have_are_marked(pages: Exports, opened: Opened):
-    path = find_directory(DEFAULT_MODEL) / "facts.npz"
+    path = statistics_beside(find_directory(DEFAULT_MODEL))
+    assert path
     known = list(read_statistics(path).counts)
     page_file, model = pages(DEFAULT_MODEL)
     letters = {

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tinybuddy.corpus.kept import INPUT, kept
 from tinybuddy.disk import read_text
+from tinybuddy.formats.references import RELEASED
 from tinybuddy.training.checkpoint import is_run, read_metadata, read_recipe
 
 TRAINING, FACTS = "training.json", "facts.npz"
@@ -48,10 +50,21 @@ def training_of(model: Path) -> dict[str, Any]:
 
 
 def statistics_beside(model: Path) -> Path | None:
-    """Return the ``facts.npz`` of a model directory or of its run, if there is one."""
+    """Return the ``facts.npz`` of a model directory or of its run, if there is one.
+
+    Released models of one text share one, as it has 1.8 MB of 19,390 stories.
+    """
     run = _run_of(model)
     places = [model / FACTS, *([run / FACTS] if run else [])]
+    if model.parent == RELEASED:
+        places.append(shared_statistics(training_of(model)))
     return next((path for path in places if path.is_file()), None)
+
+
+def shared_statistics(training: Mapping[str, Any]) -> Path:
+    """Where the statistics lie that released models of one text share."""
+    data = training.get("run", {}).get("data", {})
+    return RELEASED / f"facts-{str(data.get('sha256'))[:12]}.npz"
 
 
 class RunData(NamedTuple):
