@@ -77,7 +77,6 @@ class Findings:
             None for either where there is none.
         law: fitted to the runs, and what it predicts of a held-back budget.
         lacks: why there is no law.
-        tokens: that final runs were trained on; of trials, where there are no final runs.
     """
 
     study: str
@@ -91,7 +90,6 @@ class Findings:
     law: law.Law | None
     held_back: dict[str, Any] | None
     lacks: str
-    tokens: int
 
 
 def find(source: Path) -> Findings:
@@ -117,7 +115,6 @@ def find(source: Path) -> Findings:
     data = printable(rows[0].get("data"), 80)
     references = _references() if "tinystories" in data.casefold() else []
     fitted, held_back, lacks = _law(rows)
-    ended = [row for row in rows if row["kind"] == "final"] or rows
     return Findings(
         study=printable(rows[0].get("study"), 80),
         data=data,
@@ -130,7 +127,6 @@ def find(source: Path) -> Findings:
         law=fitted,
         held_back=held_back,
         lacks=lacks,
-        tokens=max(row["tokens"] for row in ended),
     )
 
 

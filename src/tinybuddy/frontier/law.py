@@ -31,7 +31,7 @@ from tinybuddy.frontier.results import Row, bits_of
 Numbers = NDArray[np.float64]
 
 FEWEST_BUDGETS = 4  # E, A and a alone go through any three
-APART = 1.5  # numbers of tokens that differ by less are one
+APART = 3  # numbers of tokens that differ by less are one: contexts of 64 and 128 differ by 2
 HUBER = 0.01  # of the logarithm, beyond which a residual counts linearly: seeds differ by 0.006
 DRAWS = 400
 NAMES = ("E", "A", "a", "B", "b")
@@ -79,6 +79,11 @@ class Law:
     spread: Numbers
     observations: Sequence[Observation]
     tokens: int
+
+    @property
+    def longest(self) -> int:
+        """Most training tokens of an observation."""
+        return max(each.tokens for each in self.observations)
 
     def bits(self, parameters: float, tokens: float) -> float:
         """Bits per byte of the best model of so many parameters after so many tokens."""
@@ -145,9 +150,12 @@ def fit(rows: Iterable[Row]) -> Law:
     Raises:
         TinybuddyError: if the rows are too few to fit anything.
     """
-    found = observations(rows)
-    _check(found)
-    form = _form(found)
+    found, form = _usable(observations(rows))
+    if _budgets(found) < FEWEST_BUDGETS:
+        raise TinybuddyError(
+            f"A law needs finished runs of at least {FEWEST_BUDGETS} budgets, and there are of "
+            f"{counted(_budgets(found), 'budget')}."
+        )
     n, d, bits = np.array([each[1:] for each in found], float).T
     constants, free = _fitted(n, d, bits, form)
     rng = np.random.default_rng(0)
@@ -155,7 +163,7 @@ def fit(rows: Iterable[Row]) -> Law:
     while len(draws) < DRAWS:
         drawn = rng.integers(len(found), size=len(found))
         sample = [found[i] for i in drawn]
-        if _budgets(sample) < FEWEST_BUDGETS - 1 or _form(sample) < form:
+        if _budgets(sample) < FEWEST_BUDGETS - 1 or _usable(sample)[1] < form:
             continue  # it could not be fitted
         draws.append(_fitted(n[drawn], d[drawn], bits[drawn], form, free)[0])
     residuals = np.log(bits) - np.log(_bits(constants, n, d))
@@ -167,17 +175,22 @@ def held_back(rows: Sequence[Row], budget: int) -> dict[str, Any]:
     """What the law of the other budgets predicts for one, beside what was measured there.
 
     Returns:
-        ``budget``; ``parameters`` and ``tokens`` of its best run that was trained longest;
+        ``budget``; ``parameters`` and ``tokens`` of its best run that was trained longest, but not
+        longer than the others;
         ``measured``, ``predicted``, and ``low`` and ``high`` of a 95 % interval, in bits per byte.
 
     Raises:
         TinybuddyError: if that budget has no run, or the others are too few.
     """
-    own = [each for each in observations(rows) if each.budget == budget]
+    law = fit([row for row in rows if row["budget"] != budget])
+    own = [
+        each
+        for each in observations(rows)
+        if each.budget == budget and each.tokens < APART * law.longest
+    ]
     if not own:
         raise TinybuddyError(f"No run of {budget:,} parameters has come to its end.")
     best = max(own, key=lambda each: each.tokens)
-    law = fit([row for row in rows if row["budget"] != budget])
     predicted = law.predict(best.parameters, best.tokens)
     return {
         "budget": budget,
@@ -198,30 +211,25 @@ def said_of(known: dict[str, Any]) -> str:
     )
 
 
-def _check(found: Sequence[Observation]) -> None:
-    if _budgets(found) < FEWEST_BUDGETS:
-        raise TinybuddyError(
-            f"A law needs finished runs of at least {FEWEST_BUDGETS} budgets, and there are of "
-            f"{counted(_budgets(found), 'budget')}."
-        )
-
-
 def _budgets(found: Iterable[Observation]) -> int:
     return len({each.budget for each in found})
 
 
-def _form(found: Sequence[Observation]) -> int:
-    """How many numbers of tokens can be told apart, 3 at most: each of two budgets or more."""
-    levels: list[set[int]] = []
-    last = 0.0
+def _usable(found: Sequence[Observation]) -> tuple[list[Observation], int]:
+    """What a law can be fitted to, and how many numbers of tokens can be told apart, 3 at most.
+
+    A number of tokens that only one budget was trained on tells nothing of what tokens do.
+    """
+    levels: list[list[Observation]] = []
     for each in sorted(found, key=lambda each: each.tokens):
-        if each.tokens > APART * last:
-            levels, last = [*levels, set()], each.tokens
-        levels[-1].add(each.budget)
-    form = min(3, sum(len(budgets) > 1 for budgets in levels)) or 1
+        if not levels or each.tokens >= APART * levels[-1][0].tokens:
+            levels.append([])
+        levels[-1].append(each)
+    levels = sorted((one for one in levels if _budgets(one) > 1), key=_budgets, reverse=True)
+    form = min(3, len(levels))
     while form > 1 and _budgets(found) + form - 1 < FORMS[form].shape[1]:
         form -= 1
-    return form
+    return [each for level in levels[: None if form == 3 else form] for each in level], form
 
 
 def _bits(constants: Numbers, n: Any, d: Any) -> Numbers:

@@ -80,7 +80,8 @@ def frontier_svg(found: Findings) -> str:
     for point in shown:
         taken.label(point.name.removesuffix(".bin"), (point.parameters, point.bits), INK)
     taken.end_label("Kneser-Ney n-grams\nin as many bytes", _as_parameters(found), SOFT)
-    taken.end_label("the law", law, ACCENT)
+    if law:
+        taken.label("the law", law[-1], ACCENT)
     if not found.finals and found.line:
         taken.label("best trials", found.line[len(found.line) // 2], ACCENT)
     return _svg(figure, "Bits per byte against parameters")
@@ -150,7 +151,8 @@ def _axes(
     xs, ys = zip(*shown, strict=True)
     room = (max(xs) / min(xs)) ** left * 1.2
     axes.set_xlim(min(xs) / room, max(xs) * 1.9)
-    axes.set_ylim(min(ys) / 1.06, max(ys) * 1.06)
+    span = max(ys) / min(ys) * 1.05
+    axes.set_ylim(min(ys) / span**0.09, max(ys) * span**0.06)  # below is room for a sentence
     for axis, ticks, written in ((axes.xaxis, x_ticks, format_x), (axes.yaxis, BITS, _bits)):
         axis.set_major_locator(FixedLocator(list(ticks)))
         axis.set_minor_locator(NullLocator())
@@ -300,7 +302,7 @@ def law_points(found: Findings) -> list[tuple[float, float]]:
         return []
     largest = max(each.parameters for each in found.law.observations)
     xs = [largest * 4 ** (i / 20) for i in range(21)]
-    points = [(x, found.law.bits(x, found.tokens)) for x in xs]
+    points = [(x, found.law.bits(x, found.law.longest)) for x in xs]
     least = min(point.bits for point in (*found.finals, *found.trials, *found.references))
     return [(x, bits) for x, bits in points if bits >= least / 1.03]
 
