@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import matplotlib
@@ -54,8 +54,8 @@ def frontier_svg(found: Findings) -> str:
     """Bits per byte against parameters, both by their logarithm."""
     figure, axes = _axes(
         "How small can it be, and still speak?",
-        f"Bits per byte of unseen stories, {found.data}, against parameters. "
-        "Filled: it speaks English, by the scorecard.",
+        f"Bits per byte of unseen stories ({found.data}) by parameters. Filled: it speaks English."
+        + (f" Dotted: {law_name(found)}." if found.law else ""),
         [*((p.parameters, p.bits) for p in _points(found)), *_as_parameters(found)],
         PARAMETERS,
         _count,
@@ -67,7 +67,7 @@ def frontier_svg(found: Findings) -> str:
         axes.scatter(xs, ys, s=9, color=SOFT, alpha=0.3, linewidths=0, gid="trials")
     _boundary(axes, found.boundary)
     taken.line(_draw_baselines(axes, _as_parameters(found)))
-    taken.line(law := _draw_law(axes, found))
+    taken.line(_draw_law(axes, found), thin=True)
     xs, ys = [n for n, _ in found.line], [bits for _, bits in found.line]
     axes.plot(xs, ys, color=ACCENT, lw=1.4, drawstyle="steps-post", gid="line")
     taken.line(found.line)
@@ -80,8 +80,6 @@ def frontier_svg(found: Findings) -> str:
     for point in shown:
         taken.label(point.name.removesuffix(".bin"), (point.parameters, point.bits), INK)
     taken.end_label("Kneser-Ney n-grams\nin as many bytes", _as_parameters(found), SOFT)
-    if law:
-        taken.label("the law", law[-1], ACCENT)
     if not found.finals and found.line:
         taken.label("best trials", found.line[len(found.line) // 2], ACCENT)
     return _svg(figure, "Bits per byte against parameters")
@@ -96,7 +94,7 @@ def bytes_svg(found: Findings) -> str:
     ]
     figure, axes = _axes(
         "What do fewer bits a weight cost?",
-        f"Bits per byte of unseen stories, {found.data}, against the bytes stored.",
+        f"Bits per byte of unseen stories ({found.data}) by the bytes stored.",
         [*((size, bits) for _, size, bits, _ in stored), *found.baselines] or [(1000, 2.0)],
         BYTES,
         _bytes,
@@ -174,7 +172,7 @@ class _Taken:
     """Where something is, so that no label is put over it."""
 
     def __init__(self, axes: Axes) -> None:
-        self.axes, self.boxes = axes, list[Bbox]()
+        self.axes, self.boxes, self.thin = axes, list[Bbox](), list[Bbox]()
         self.renderer = axes.figure.canvas.get_renderer()  # type: ignore[attr-defined]
 
     def point(self, x: float, y: float, reach: float = 5) -> None:
@@ -182,29 +180,41 @@ class _Taken:
         at, to = self.axes.transData.transform((x, y))
         self.boxes.append(Bbox([[at - reach, to - reach], [at + reach, to + reach]]))
 
-    def line(self, points: Sequence[tuple[float, float]]) -> None:
-        """A line goes through these points, sampled so that no label fits between two samples."""
+    def line(self, points: Sequence[tuple[float, float]], thin: bool = False) -> None:
+        """A line goes through these points, sampled so that no label fits between two samples.
+
+        Over a thin one a label may be put where it finds no other place.
+        """
+        boxes = self.thin if thin else self.boxes
         pixels: Any = self.axes.transData.transform(points) if points else []
         for (x, y), (to_x, to_y) in pairwise(pixels):
             steps = int(max(abs(to_x - x), abs(to_y - y)) / 6) + 1
             for i in range(steps + 1):
                 at, to = x + (to_x - x) * i / steps, y + (to_y - y) * i / steps
-                self.boxes.append(Bbox([[at - 1, to - 1], [at + 1, to + 1]]))
+                boxes.append(Bbox([[at - 1, to - 1], [at + 1, to + 1]]))
 
     def label(self, text: str, at: tuple[float, float], colour: str) -> None:
         """Write beside a point where nothing is, or else not at all."""
-        for x, y in AROUND:
-            if self._write(text, at, colour, x, y):
+        for thin, (x, y) in product((self.thin, ()), AROUND):
+            if self._write(text, at, colour, x, y, thin):
                 return
 
     def end_label(self, text: str, points: Sequence[tuple[float, float]], colour: str) -> None:
         """Write above the last point of a line that has room, if it has any."""
         for point in reversed(points):
             for x, y in ((0, 1), (1, 1), (-1, -1), (1, 0)):
-                if self._write(text, point, colour, x, y):
+                if self._write(text, point, colour, x, y, self.thin):
                     return
 
-    def _write(self, text: str, at: tuple[float, float], colour: str, x: int, y: int) -> bool:
+    def _write(
+        self,
+        text: str,
+        at: tuple[float, float],
+        colour: str,
+        x: int,
+        y: int,
+        thin: Sequence[Bbox],
+    ) -> bool:
         found = self.axes.annotate(
             text,
             at,
@@ -217,19 +227,19 @@ class _Taken:
             parse_math=False,
             linespacing=1.25,
         )
-        if self.take(found):
+        if self.take(found, thin):
             return True
         found.remove()
         return False
 
-    def take(self, text: Any) -> bool:
+    def take(self, text: Any, thin: Sequence[Bbox] = ()) -> bool:
         """Note where a text is; False where something else is, or the picture ends."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a letter that the font has not
             box = text.get_window_extent(self.renderer).padded(1.5)
         room = self.axes.figure.bbox
         inside = box.x0 > room.x0 and box.x1 < room.x1 and box.y0 > self.axes.bbox.y0
-        if not inside or any(box.overlaps(other) for other in self.boxes):
+        if not inside or any(box.overlaps(other) for other in (*self.boxes, *thin)):
             return False
         self.boxes.append(box)
         return True
@@ -305,6 +315,11 @@ def law_points(found: Findings) -> list[tuple[float, float]]:
     points = [(x, found.law.bits(x, found.law.longest)) for x in xs]
     least = min(point.bits for point in (*found.finals, *found.trials, *found.references))
     return [(x, bits) for x, bits in points if bits >= least / 1.03]
+
+
+def law_name(found: Findings) -> str:
+    """What the law's line is called: it is one of models that were trained for so long."""
+    return f"the law at {found.law.longest / 1e6:,.3g}M tokens" if found.law else ""
 
 
 def _sentences(axes: Axes, found: Findings, taken: _Taken) -> None:

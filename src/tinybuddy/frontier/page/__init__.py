@@ -19,7 +19,7 @@ from tinybuddy.exporters.html import source_hash
 from tinybuddy.exporters.js import joined
 from tinybuddy.frontier.findings import Findings, Point
 from tinybuddy.frontier.law import said_of
-from tinybuddy.frontier.pictures import law_points
+from tinybuddy.frontier.pictures import law_name, law_points
 
 HERE = Path(__file__).parent.resolve()
 POWER = re.compile(r"\^([\d.]+)")
@@ -94,6 +94,7 @@ def _data(found: Findings) -> str:
         "points": [_values(kind, point) for kind, points in kinds for point in points],
         "line": found.line,
         "law": law_points(found),
+        "lawName": law_name(found),
         "baselines": found.baselines,
         "boundary": found.boundary,
     }

@@ -167,7 +167,7 @@ function trace(spots, taken) {
 }
 
 /** Writes a label beside its place where nothing is yet, or not at all. */
-function write(svg, { at, look, text, sides = AROUND }, place, width, { bottom }, taken) {
+function write(svg, { at, look, text, sides = AROUND }, place, width, { left: start, bottom }, taken) {
   const label = element("text", { class: look }, text);
   svg.append(label);
   const long = label.getComputedTextLength();
@@ -176,7 +176,7 @@ function write(svg, { at, look, text, sides = AROUND }, place, width, { bottom }
     const base = y + 4 + dy * 15;
     const box = [left - 2, base - 13, left + long + 2, base + 4];
     const free = taken.every((other) => box[0] > other[2] || box[2] < other[0] || box[1] > other[3] || box[3] < other[1]);
-    if (free && box[0] > 0 && box[2] < width && box[1] > 0 && box[3] < bottom) {
+    if (free && box[0] > start && box[2] < width && box[1] > 0 && box[3] < bottom) {
       label.setAttribute("x", left);
       label.setAttribute("y", base);
       taken.push(box);

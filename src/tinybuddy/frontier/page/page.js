@@ -37,7 +37,7 @@ function bySize() {
       { look: "line", points: found.line, steps: true },
     ],
     labels: [
-      ...budgets, ...named, ...end("n-grams in as many bytes", grams), ...end("the law", found.law, "hot"),
+      ...budgets, ...named, ...end("n-grams in as many bytes", grams), ...end(found.lawName, found.law, "hot"),
     ],
     xTicks: ticks([1, 2.5, 5], count), yTicks: BITS.map((value) => [value, `${value}`]),
     gap: found.boundary[1] ? found.boundary : null,
