@@ -11,6 +11,7 @@ EXAMPLES = (
     "run tales",
     "run my-study.toml --data stories.txt --out my-study",
     "resume my-study --cluster auto",
+    "plot my-study -o plots",
 )
 
 
@@ -18,20 +19,22 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     """Describe its options."""
     verb.add_argument(
         "action",
-        choices=("run", "resume"),
-        metavar="run|resume",
-        help="begin a study, or go on with one",
+        choices=("run", "resume", "plot"),
+        metavar="run|resume|plot",
+        help="begin a study, go on with one, or draw what one has found",
     )
     verb.add_argument(
         "study",
         metavar="STUDY",
         help="run: a published study (tales, tinystories, cluster) or a TOML file; resume: the "
-        "folder of a study",
+        "folder of a study; plot: that folder, or a file of runs",
     )
     verb.add_argument(
         "--data", metavar="PATH|HUB_NAME|tales", help="run: in place of the study's own"
     )
-    verb.add_argument("-o", "--out", metavar="FOLDER", help="run: default: studies/NAME")
+    verb.add_argument(
+        "-o", "--out", metavar="FOLDER", help="run: default: studies/NAME; plot: default: plots"
+    )
     verb.add_argument(
         "--workers", type=int, metavar="N", help="processes of this machine; default: one a core"
     )
@@ -45,6 +48,33 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Do what the options say."""
+    if options.action == "plot":
+        _plot(options)
+    else:
+        _work(options)
+
+
+def _plot(options: argparse.Namespace) -> None:
+    from tinybuddy.errors import require
+
+    if options.data or options.workers or options.cluster or options.storage:
+        raise UsageError("What is drawn is in the study: leave all options but --out and --json.")
+    require("matplotlib", "matplotlib", "frontier")
+    require("SciPy", "scipy", "frontier")
+    from tinybuddy.frontier.law import said_of
+    from tinybuddy.frontier.plot import plot
+
+    found = plot(options.study, options.out or "plots")
+    if options.json:
+        print_json(found)
+        return
+    print("\n".join(found["written"]))
+    print(found["law"]["law"] if found["law"] else found["lacks"])
+    if found["held_back"]:
+        print(said_of(found["held_back"]))
+
+
+def _work(options: argparse.Namespace) -> None:
     from tinybuddy.errors import require
 
     require("Optuna", "optuna", "frontier")
