@@ -100,12 +100,11 @@ def test_n_gram_models_of_the_same_stories_are_drawn(tmp_path: Path):
         find(runs)
 
 
-def test_a_trial_scored_on_fewer_stories_is_expected_to_do_as_others_did_on_all(tmp_path: Path):
-    rows = [row(8, 1.8, bits_while_training=2.0), row(16, 0.0, fingerprint="b", budget=1)]
-    rows[1] |= {"bits_per_byte": None, "bits_while_training": 1.5}
+def test_a_trial_that_was_not_scored_on_all_stories_is_left_out(tmp_path: Path):
+    rows = [row(8, 1.8), row(16, 0.0, fingerprint="b", budget=1)]
+    rows[1] |= {"bits_per_byte": None}
     found = find(written(tmp_path / "runs.jsonl", rows))
-    assert [point.bits for point in found.trials] == pytest.approx([1.8, 1.35])
-    assert "expected" in found.trials[1].note
+    assert [point.bits for point in found.trials] == [1.8]
 
 
 HOSTILE = '</script><script>alert(1)</script> $\\frac{ \ud800 \x00 \u202e 漢字 😀 <b>"&'

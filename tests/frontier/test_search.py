@@ -61,7 +61,7 @@ def check(study: Study, folder: Path, rows: list[dict[str, Any]]) -> None:
         told = sorted(trial.value for trial in found if trial.state.name == "COMPLETE")
         whole = [row for row in trials if row["kind"] == "trial"]
         assert told == sorted(row["bits_while_training"] for row in whole)
-        best = min(whole, key=results.bits_of)
+        best = min(whole, key=results.compared_bits_of)
         finals = [row for row in own if row["kind"] == "final"]
         assert sorted(row["seed"] for row in finals) == [*study.final_seeds]
         for row in finals:
@@ -217,7 +217,9 @@ def test_progress_names_the_best(study: Study, dataset: Dataset, tmp_path: Path)
     rows = search(study, tmp_path / "a", dataset, HerePool(), Last())
     for found in last:
         own = [row for row in rows if row["budget"] == found.budget]
-        assert min(found.bits) == min(results.bits_of(r) for r in own if r["kind"] != "pruned")
+        assert min(found.bits) == min(
+            results.compared_bits_of(r) for r in own if r["kind"] != "pruned"
+        )
         assert found.bits == sorted(found.bits, reverse=True)
 
 

@@ -133,9 +133,6 @@ def find(source: Path) -> Findings:
 def finished(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """Rows of the runs that came to their end and can be drawn.
 
-    Runs that were only scored while they were trained, on fewer stories, have the bits per byte
-    that these let expect on all, by the mean ratio of the two where both are known.
-
     Raises:
         TinybuddyError: if a row is not as `tinybuddy.frontier.results.row_of` makes it.
     """
@@ -149,11 +146,6 @@ def finished(rows: Iterable[Row]) -> list[dict[str, Any]]:
             name = printable(row["fingerprint"], 12)
             raise TinybuddyError(f"The run {name} is not as a study writes it.") from None
         found.append(checked)
-    both = [r for r in found if _drawn(r["bits_per_byte"]) and _drawn(r["bits_while_training"])]
-    ratio = fmean(r["bits_per_byte"] / r["bits_while_training"] for r in both) if both else 1.0
-    for row in found:
-        if row["bits_per_byte"] is None and row["bits_while_training"] is not None:
-            row["bits_per_byte"], row["expected"] = ratio * row["bits_while_training"], True
     return [row for row in found if _drawn(row["bits_per_byte"])]
 
 
@@ -169,11 +161,8 @@ def _checked(row: Row) -> dict[str, Any]:
     numbers = {key: int(row[key]) for key in ("steps", "tokens")}
     if not all(0 < number <= MOST_TOKENS for number in numbers.values()):
         raise ValueError
-    bits = {
-        key: None if row.get(key) is None else float(row[key])
-        for key in ("bits_per_byte", "bits_while_training")
-    }
-    return {**row, **numbers, **bits, "expected": False}
+    bits = None if row["bits_per_byte"] is None else float(row["bits_per_byte"])
+    return {**row, **numbers, "bits_per_byte": bits}
 
 
 def _finals(rows: Iterable[Row]) -> list[Point]:
@@ -206,8 +195,7 @@ def _point(rows: Sequence[Row]) -> Point:
         fails=tuple(fails),
         sample=printable(first.get("sample", ""), MOST_TEXT),
         stored=_stored(rows),
-        note=f"{runs}, {counted(first['steps'], 'step')}"
-        + (", expected from fewer stories" if first["expected"] else ""),
+        note=f"{runs}, {counted(first['steps'], 'step')}",
     )
 
 

@@ -267,7 +267,7 @@ class Search:
         budget = run.budget
         if run.trial:
             if row["kind"] == "trial":
-                budget.optuna.tell(run.trial, results.bits_of(row))
+                budget.optuna.tell(run.trial, results.compared_bits_of(row))
             else:
                 budget.optuna.tell(run.trial, state=TrialState.PRUNED)
             budget.progress.trials += 1
@@ -283,9 +283,9 @@ class Search:
         progress.finals, progress.verdicts = len(finals), [row["speaks_english"] for row in finals]
         progress.bits = []
         for row in trials + finals:
-            progress.bits.append(min([results.bits_of(row), *progress.bits[-1:]]))
+            progress.bits.append(min([results.compared_bits_of(row), *progress.bits[-1:]]))
         if trials:
-            progress.shape = results.shape_of(min(trials, key=results.bits_of))
+            progress.shape = results.shape_of(min(trials, key=results.compared_bits_of))
 
     def _begin_finals(self, budget: _Budget) -> None:
         """Once all trials of a budget have ended, train the best in full, with each seed."""
@@ -297,7 +297,7 @@ class Search:
         if not trials:
             self.hooks.on_note(f"No trial of {budget.size:,} parameters came to its end.")
             return
-        best = results.recipe_of(min(trials, key=results.bits_of), study.recipe)
+        best = results.recipe_of(min(trials, key=results.compared_bits_of), study.recipe)
         part = -(-study.final_steps // FINAL_PARTS)
         for seed in study.final_seeds:
             recipe = best.with_settings(
