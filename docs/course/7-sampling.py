@@ -6,7 +6,7 @@
 # language. One seed tells one story: yours and the engine's will be the same to the letter.
 #
 # **You need** from before: softmax (chapter 3), `llama.py` (chapter 5), and the model that you
-# trained in chapter 6. If there is none yet it is trained now, which takes two minutes.
+# trained in chapter 6. If there is none yet it is trained now, which takes about two minutes.
 
 # %%
 import course

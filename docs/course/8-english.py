@@ -6,7 +6,7 @@
 # page in which your model tells stories, to send to whom you like.
 #
 # **You need** from before: bits per byte (chapter 1) and the model of chapter 6. If there is none
-# yet it is trained now, which takes two minutes.
+# yet it is trained now, which takes about two minutes.
 
 # %%
 from itertools import pairwise
