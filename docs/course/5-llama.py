@@ -320,6 +320,8 @@ def plain_attention(q, k, v):
 # | `stacked` | (B, 2, 2 T, T) | the shares, below each other again |
 # | `stacked @ v` | (B, 2, 2 T, 12) | |
 # | the result | (B, 4, T, 12) | |
+#
+# (A size of -1 in `reshape` is one that NumPy works out.)
 
 
 # %%
@@ -367,8 +369,8 @@ print("softmax:", difference(softmax, normal(2, 5)))
 # The feed-forward layer takes each position by itself. It widens 48 numbers to 192, twice. One of
 # the two, the **gate**, decides how much of the other passes (Shazeer 2020), and then 192 become 48
 # again. The gate is bent, as $\tanh$ bent the numbers in chapter 3, here by **silu**: the gate
-# times $1 / (1 + e^{-\text{gate}})$. It resembles the simplest bend of all, **ReLU**, which is
-# $\max(\text{gate}, 0)$.
+# times $1 / (1 + e^{-\text{gate}})$, whose slope was exercise 2 of chapter 3. It resembles the
+# simplest bend of all, **ReLU**, which is $\max(\text{gate}, 0)$.
 
 
 # %%
@@ -410,9 +412,9 @@ plt.show()
 # | gate and up: products, then SwiGLU: `inner` | (B, T, 192) |
 # | a product, **add to `x`** | (B, T, C) |
 #
-# `split` is exercise 3 of chapter 4, and `join` undoes it. `apply` uses the weight of a name, a
-# matrix or a norm, and keeps its way back in `backs`. `through` goes that way and keeps the
-# gradient of the weight in `found`.
+# `split` is exercise 3 of chapter 4, for a batch; `join` undoes it. `apply` uses the weight of a
+# name, a matrix or that of a norm, and keeps its way back in `backs`. `through` goes that way and
+# keeps the gradient of the weight in `found`. `begin` is what the names of this block begin with.
 #
 # Read `back` from top to bottom beside the forward part from bottom to top: it is the same list in
 # the opposite order. Where something was *used twice*, its gradients are *added*. The normed stream
