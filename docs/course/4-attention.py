@@ -94,8 +94,8 @@ print(f"{len(frequent)} names, {scores['frequency of names']:.2f} bits for each"
 #
 # Why the $\sqrt d$ (Vaswani and others 2017)? A sum of $d$ products of random numbers about 1 is
 # about $\sqrt d$ large: not $d$, since signs cancel in part. Dividing by $\sqrt d$ brings it back
-# to about 1. Undivided, the scores of long lists would be large, and the softmax would give all to
-# one position from the beginning, so that nothing could be learned about the others.
+# to about 1. Undivided, the scores of long lists would be large, and the softmax would give nearly
+# all to one position from the beginning, so that little could be learned about the others.
 #
 # One thing more. The sum is the same in whatever order the words stand: attention has no idea of
 # first and last. So each position $i$ gets an embedding of its own, $P_i$, which is added to that
@@ -168,8 +168,8 @@ def backward(net, rows, lengths, names, looks=True):
     dz /= len(rows)
     dm = dz @ net["E"]
     da, dv = np.einsum("nd,nld->nl", dm, v), np.einsum("nl,nd->nld", a, dm)
-    ds = a * (da - (a * da).sum(axis=1, keepdims=True)) / math.sqrt(q.shape[1])
-    ds = ds * looks
+    ds = a * (da - (a * da).sum(axis=1, keepdims=True))
+    ds = ds * looks / math.sqrt(q.shape[1])  # now that of the dot products
     dq, dk = np.einsum("nl,nld->nd", ds, k), np.einsum("nl,nd->nld", ds, q)
     de = dk @ net["K"].T + dv @ net["V"].T
     de[each, lengths - 1] += dq @ net["Q"].T
