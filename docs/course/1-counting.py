@@ -249,7 +249,8 @@ for n, bits in enumerate(best):
 #
 # No model can score less on new tales, but for luck on a few of them. Whoever knows the true
 # probabilities pays the entropy; whoever believes others pays more on average (you can try that
-# in exercise 2). Only on text that it has seen can a model go below, since it knows what came.
+# in exercise 2). Only on text that it has seen can a model go below, since it knows what came. And
+# no program compresses new tales to less than their entropy, on average (Shannon 1948).
 
 # %%
 from tinybuddy.corpus.tales import entropy
