@@ -351,6 +351,8 @@ plt.show()
 #   model has numbers knows these by heart. That is where counting is at its best.
 # - *grammar: pairs*: nine tenths of the words used in the questions also occur in the tales, but
 #   always in the same few wordings. From these one can learn the wordings without the rule.
+# - *coherence: pairs*: who and what a tale is about is learned last (chapter 6). This training was
+#   short.
 # - *words: english*: what the model spells from pieces is not always a word.
 #
 # And there is a warning. The tales are so alike that of many which were held back nearly every
