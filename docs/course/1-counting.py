@@ -14,6 +14,7 @@
 # %%
 import math
 import random
+import re
 from collections import Counter, defaultdict
 
 import course
@@ -77,11 +78,11 @@ plt.show()
 # ($p = \frac18$), and what was certain ($p = 1$) costs nothing. Two things make it the right
 # measure:
 #
-# - Probabilities of things that happen together are multiplied; their surprises are *added*. So
-#   the surprise at a story is the sum of the surprises at its bytes.
+# - The probability of one byte and then another is that of the first times that of the second,
+#   given the first. What is multiplied in probability is *added* in surprise. So the surprise at
+#   a story is the sum of the surprises at its bytes.
 # - It is a size in a file. A program that compresses text with the help of a model writes a story
-#   that surprises the model by 1,000 bits in about 1,000 bits (Shannon 1948 proved that on
-#   average it cannot do with less).
+#   that surprises the model by 1,000 bits in about 1,000 bits.
 
 # %%
 p = np.linspace(0.004, 1, 500)
@@ -146,7 +147,7 @@ print("".join(chr(b) for b in draw.choices([*letters], [*letters.values()], k=20
 #
 # After `q` comes `u`. A model that looks at the byte before knows that. We count again, this time
 # for each **context**, the last $n$ bytes: what came after it, and how often? The context and the
-# byte after it are an **n-gram**, here of $n + 1$ bytes.
+# byte after it are an **n-gram**. Its length is its **order**: with a context of 8 bytes it is 9.
 
 
 # %%
@@ -208,17 +209,19 @@ for n, bits in enumerate(added):
 # context was seen only a few times, and 256 imaginary counts drown the few real ones. The longer
 # the context, the more precise and the *rarer*: every model of language fights with that.
 #
-# ## Mixing the orders
+# ## Mixing long and short contexts
 #
 # Better: trust a long context as far as it has been seen, and ask the next shorter one for the
-# rest. Say a context was seen $c$ times, followed by $d$ different bytes. Then
+# rest. Say a context was seen $c = 10$ times, followed by $d = 2$ different bytes. Then 10 parts
+# of 12 go to what was counted, and 2 parts of 12 to what the shorter context says. In general:
 #
 # $$p(\text{byte}\mid\text{context}) =
 # \frac{\text{times the byte came after it} + d\,p(\text{byte}\mid\text{shorter context})}{c + d}
 # $$
 #
 # Where many different bytes followed ($d$ large) something new is likely again, so the shorter
-# context has more to say. It is the mixture of Witten and Bell (1991), and it is short:
+# context has more to say. The shorter context mixes in the same way, with a shorter one yet. This
+# is the mixture of Witten and Bell (1991):
 
 
 # %%
@@ -242,18 +245,22 @@ for n, bits in enumerate(best):
 #
 # Of real text nobody knows. Of the tales we do: a grammar wrote them by drawing from its tables,
 # so the exact probability of each tale is known, and with it the average surprise of somebody who
-# knows the grammar. That is the **entropy** of the tales. In the long run no model can score
-# less.
+# knows the grammar. That is the **entropy** of the tales.
+#
+# No model can score less on new tales, but for luck on a few of them. Whoever knows the true
+# probabilities pays the entropy; whoever believes others pays more on average (you can try that
+# in exercise 2). Only on text that it has seen can a model go below, since it knows what came. And
+# no program compresses new tales to less than their entropy, on average (Shannon 1948).
 
 # %%
 from tinybuddy.corpus.tales import entropy
 
-floor = entropy(2000).bits_per_byte
+floor = entropy(2000).bits_per_byte  # the mean over 2,000 tales
 
-orders = range(LONGEST + 1)
-plt.plot(orders, added, "o-", color="C1", label="add one, validation")
-plt.plot(orders, best, "o-", color="C0", label="mixed, validation")
-plt.plot(orders, known, "o--", color="C2", label="mixed, on 50 of its training tales")
+contexts = range(LONGEST + 1)
+plt.plot(contexts, added, "o-", color="C1", label="add one, validation")
+plt.plot(contexts, best, "o-", color="C0", label="mixed, validation")
+plt.plot(contexts, known, "o--", color="C2", label="mixed, on 50 of its training tales")
 plt.axhline(floor, color="black", linewidth=1)
 plt.text(0, floor + 0.1, f"entropy of the tales: {floor:.3f}")
 plt.ylim(0, 5)
@@ -315,23 +322,24 @@ plt.show()
 # %% [markdown]
 # Words are guessed after a letter or two, so their ends cost next to nothing. What costs is
 # *which* word, and above all which name: the name was said in the first sentence, but that is out
-# of sight. Compare the first byte of a name that was mentioned before with the other bytes:
+# of sight. In every tale somebody is "named" or "called" so and so. What does the first letter of
+# that name cost when the name comes again, beside a byte on average?
+
 
 # %%
-costs = defaultdict(list)
+def hero_of(tale):
+    """The name that a tale gives to its hero."""
+    return re.search(r"\b(?:named|called) (\w+)", tale)[1]
+
+
+bits = []
 for tale in validation:
     text = END * LONGEST + tale.encode("utf-8")
-    words = tale.replace(".", " ").replace(",", " ").replace('"', " ").split()
-    hero = words[min(i for i, word in enumerate(words) if word in ("named", "called")) + 1]
-    again = tale.find(hero, tale.find(hero) + 1)
-    while again >= 0:
-        i = len(tale[:again].encode("utf-8"))
-        costs["first letter of the hero's name"].append(
-            -math.log2(mixed(text[i : i + LONGEST], text[i + LONGEST]))
-        )
-        again = tale.find(hero, again + 1)
-for what, bits in costs.items():
-    print(f"{what}, when it comes again: {np.mean(bits):.2f} bits")
+    _, *again = re.finditer(rf"\b{hero_of(tale)}\b", tale)  # all but the first
+    for name in again:
+        i = len(tale[: name.start()].encode("utf-8"))
+        bits.append(-math.log2(mixed(text[i : i + LONGEST], text[i + LONGEST])))
+print(f"first letter of the hero's name, when it comes again: {np.mean(bits):.2f} bits")
 print(f"a byte, on average: {best[-1]:.2f} bits")
 
 # %% [markdown]
@@ -344,7 +352,7 @@ print(f"a byte, on average: {best[-1]:.2f} bits")
 
 # %%
 stored = [sum(map(len, table.values())) for table in tables]
-plt.bar(orders, stored, color="C1")
+plt.bar(contexts, stored, color="C1")
 plt.xlabel("bytes of context")
 plt.ylabel("n-grams to store")
 plt.title(f"The price: {sum(stored):,} n-grams in all")
@@ -354,8 +362,9 @@ plt.show()
 # %% [markdown]
 # ## The rival, as tinybuddy has it
 #
-# There is a better way yet to share between the orders, found by Kneser and Ney (1995) and mended
-# by Chen and Goodman (1998): the third exercise is its idea. tinybuddy holds every neural network
+# There is a better way yet to mix, found by Kneser and Ney (1995) and mended by Chen and Goodman
+# (1998). Its idea: a shorter context should not say how *often* a byte came, but after how many
+# *different* longer contexts (the third exercise shows why). tinybuddy holds every neural network
 # against it. Here it counts the same bytes of the same tales:
 
 # %%
@@ -367,7 +376,8 @@ def ids(story):
     return [0, *story.encode("utf-8"), 0]
 
 
-kneser_ney = estimate(count_all(map(ids, train), vocab_size=256, order=LONGEST + 1))
+order = LONGEST + 1  # a byte, and the 8 before it
+kneser_ney = estimate(count_all(map(ids, train), vocab_size=256, order=order))
 bits = size = 0
 for story in validation:
     row = np.array([ids(story)])
@@ -390,7 +400,7 @@ plt.show()
 # %% [markdown]
 # ## Exercises
 #
-# Change the cell, run it, then run the one below it.
+# Change the cell, run it, then run the one below it. Python, `np` and `math` are enough for each.
 #
 # **1. Bits per byte.** A model read a text in pieces and gave each piece that came, and the end,
 # a probability. What are its bits per byte? Mind that a letter such as `é` is more than one byte,
@@ -409,8 +419,9 @@ course.check(bits_per_byte_of)
 # %% [markdown]
 # **2. Cross-entropy.** The truth draws symbol $i$ with probability `truth[i]`; a model believes
 # `model[i]`. What does the model pay for a symbol, on average over what the truth draws? A symbol
-# that the truth never draws costs nothing, whatever the model believes. (Then try: for which
-# `model` is it least? That least value is the entropy.)
+# that the truth never draws costs nothing, whatever the model believes. If the truth draws one to
+# which the model gives 0, the answer is `math.inf`. (Then try: for which `model` is it least?
+# That least value is the entropy.)
 
 
 # %% tags=["exercise"]
@@ -446,8 +457,8 @@ course.check(different_words_before)
 #
 # - `tinybuddy.scoring.score` is bits per byte, for any model: each story alone, its end included.
 # - `tinybuddy.evaluation.rivals.kneser_ney` is the counting rival:
-#   `tinybuddy.evaluation.rivals.kneser_ney.count` counts all orders with NumPy, and
-#   `tinybuddy.evaluation.rivals.kneser_ney.estimate` shares between them.
+#   `tinybuddy.evaluation.rivals.kneser_ney.count` counts n-grams of all orders with NumPy, and
+#   `tinybuddy.evaluation.rivals.kneser_ney.estimate` mixes them.
 # - `tinybuddy.corpus.tales.entropy` is the floor under the tales, `tinybuddy.corpus.open_corpus`
 #   reads any text.
 #
@@ -457,5 +468,5 @@ course.check(different_words_before)
 # large model. Nobody knows their entropy, so there is no floor to draw. The rival there is
 # Kneser-Ney over pieces of words (chapter 2) instead of bytes: after 19,390 stories, with
 # 5,315,472 n-grams of up to five pieces, it scores 1.094 bits per byte. `tinybuddy-80k`, which
-# has 83,616 numbers, scores 1.054. It wins by little in bits, and by much in size; and counting
+# has 83,616 numbers, scores 1.056. It wins by little in bits, and by much in size; and counting
 # does not speak English, by tinybuddy's scorecard, where the network does (chapter 8).

@@ -6,8 +6,8 @@
 #
 # **At the end of this chapter you have** a tokenizer of your own: it learns from text which
 # letters belong together, turns any text of any language into numbers and back without a loss,
-# and gives the same numbers as tinybuddy's. You also know why a model's loss says nothing unless
-# you know its tokenizer.
+# and gives the same numbers as tinybuddy's. You also know why a model's *loss*, its average
+# surprise at a token, says nothing unless you know its tokenizer.
 #
 # **You need** bits per byte, from chapter 1.
 
@@ -79,7 +79,8 @@ print("The model sees no more than:", repr(validation[0][200:328]))
 #
 # ## Byte-pair encoding
 #
-# It goes like this (Gage 1994 for compression, Sennrich and others 2016 for language):
+# **Byte-pair encoding**, **BPE** for short, goes like this (Gage 1994 for compression, Sennrich and
+# others 2016 for language):
 #
 # 1. Cut the text into bytes.
 # 2. Find the pair of neighbours that is most frequent. Give it a new number; write that wherever
@@ -130,10 +131,10 @@ for new in range(256, 261):
 WORD = re.compile(
     r"""
     '(?:s|t|re|ve|m|ll|d)     # the end of it's, don't, you're, ...
-    |[ ]?[^\W\d_]+            # letters, with the space before them
-    |[ ]?\d+                  # digits
-    |[ ]?(?:[^\s\w]|_)+       # punctuation
-    |\s+(?!\S)|\s+            # other blanks
+    |[ ]?[^\W\d_]+            # letters, with a space before them if there is one
+    |[ ]?\d+                  # digits, likewise
+    |[ ]?(?:[^\s\w]|_)+       # punctuation (neither blank, letter nor digit), likewise
+    |\s+(?!\S)|\s+            # blanks; of several, a last space is left to the word after it
     """,
     re.VERBOSE,
 )
@@ -144,8 +145,8 @@ print(f"{words.total():,} words, {len(words):,} different ones:", words.most_com
 # That also makes it fast: a word that stands there 3,000 times is looked at once, and counts
 # 3,000 times.
 #
-# Numbers are given out so: 0, 1, 2 are kept for special tokens (below), byte $b$ is $3 + b$, and
-# joined tokens follow from 259 on.
+# Numbers are given out so: 0, 1, 2 are special tokens (1 begins a story and 2 ends it; more
+# below), byte $b$ is $3 + b$, and joined tokens follow from 259 on.
 
 
 # %%
@@ -160,6 +161,7 @@ def learn(words, size):
         for ids, count in spelled:
             for pair in pairwise(ids):
                 pairs[pair] += count
+        # the most frequent; of two alike, the one with the smaller ids
         best = max(pairs, key=lambda pair: (pairs[pair], (-pair[0], -pair[1])))
         merges[best] = new
         spelled = [
@@ -201,6 +203,7 @@ def encode(text, merges):
     for word in WORD.findall(text):
         part = [3 + byte for byte in word.encode("utf-8")]
         while len(part) > 1:
+            # of all pairs the one that was learned first: its new id is the smallest
             pair = min(pairwise(part), key=lambda pair: merges.get(pair, math.inf))
             if pair not in merges:
                 break  # nothing is left to join
@@ -220,7 +223,29 @@ for text in ("Once upon a time", "Zebra zebra", "café 日本 😀", ""):
 
 # %% [markdown]
 # Every text comes back as it was, Japanese and smileys too, which are in none of the tales: at
-# worst they cost a token a byte. Here is a tale as the model will see it, a box for each token:
+# worst they cost a token a byte.
+#
+# Why in the order in which they were learned? A token is made of two that were learned before it.
+# Whoever joins other pairs first may never get these two, and the word falls into other tokens
+# than those in which the model has always seen it:
+
+
+# %%
+def joined(word, choose):
+    """The tokens of a word, if `choose` says which pair to join next."""
+    part = [3 + byte for byte in word.encode("utf-8")]
+    while pairs := [pair for pair in pairwise(part) if pair in merges]:
+        pair = choose(pairs)
+        part = merge(part, pair, merges[pair])
+    return [pieces[i].decode() for i in part]
+
+
+for word in (" lived", " house", " sheep"):
+    in_order = joined(word, lambda pairs: min(pairs, key=merges.get))
+    print(in_order, " joined from the left:", joined(word, lambda pairs: pairs[0]))
+
+# %% [markdown]
+# Here is a tale as the model will see it, a box for each token:
 
 
 # %%
@@ -289,9 +314,9 @@ for left, right in json.loads(theirs.to_json())["model"]["merges"]:
     their_merges[id_of[left], id_of[right]] = new
 
 same = sum(encode(story, their_merges) == theirs.encode(story) for story in validation)
-common = {*spelling(merges)} & {*spelling(their_merges)}
+common = {*pieces[3:]} & {*spelling(their_merges)[3:]}  # all but the three special tokens
 print(f"The same ids for {same} of {len(validation)} tales.")
-print(f"{len(common) - 1:,} of {SIZE - 3:,} tokens are in both lists.")
+print(f"{len(common):,} of {SIZE - 3:,} tokens are in both lists.")
 
 # %% [markdown]
 # ## How many tokens?
@@ -336,7 +361,7 @@ def score(some):
     """Bits per token and per byte of a model that counts pairs of tokens."""
     single, pairs = Counter(), defaultdict(Counter)
     for story in train[:300]:
-        ids = [1, *encode(story, some), 2]
+        ids = [1, *encode(story, some), 2]  # the beginning of a story, and its end
         single.update(ids[1:])
         for left, right in pairwise(ids):
             pairs[left][right] += 1

@@ -10,7 +10,7 @@
 # change if the number did.
 #
 # **You need** bits per byte (chapter 1), tokens (chapter 2), and from school: the slope of a
-# curve, $e^x$ and $\ln x$.
+# curve, $e^x$ and $\ln x$. What you need of NumPy and of matrices comes first.
 
 # %%
 import math
@@ -25,11 +25,43 @@ train, validation = course.tales(train=1000, validation=50)
 size = sum(len(story.encode("utf-8")) + 1 for story in validation)  # bytes to be predicted
 
 # %% [markdown]
-# ## From scores to probabilities
+# ## NumPy and matrices, on half a page
 #
-# A network puts out any numbers, negative ones too: a score for each symbol that may come next.
-# The field calls them **logits**. To make probabilities of them, which are positive and sum to 1,
-# we take $e$ to the power of each and divide by the sum:
+# An **array** holds numbers, and its **shape** says how many: `(3,)` is a list of three, `(2, 3)`
+# a **matrix** of two rows and three columns. `+`, `*` and `np.exp` work number by number. `W.T`
+# is W **transposed**: its rows are the columns of W.
+#
+# To multiply two lists of one length means: multiply number by number, and add up. That is their
+# **dot product**. A **product of matrices**, `x @ W`, has the dot products of all rows of x with
+# all columns of W. So `(2, 3) @ (3, 4)` has the shape `(2, 4)`: the sizes in the middle must
+# agree, and vanish.
+
+# %%
+x = np.array([[1, 2, 3], [4, 5, 6]])
+W = np.array([[1, 0], [0, 1], [10, 100]])
+print("the product of (2, 3) and (3, 2):", (x @ W).tolist())
+by_hand = np.array([[(x[i] * W[:, k]).sum() for k in range(2)] for i in range(2)])
+print("the same by hand, rows times columns:", by_hand.tolist())
+print("W.T:", W.T.tolist())
+
+# %% [markdown]
+# Four more things that all chapters use:
+
+# %%
+print("one number of each row, by its column:", x[[0, 1], [2, 0]])  # x[0, 2] and x[1, 0]
+print("rows, some of them twice:", x[[1, 1, 0]].tolist())
+print("sums along the last axis, so of each row:", x.sum(axis=-1).tolist())
+print("the same, kept as a column:", x.sum(axis=-1, keepdims=True).tolist())
+total = np.zeros(3)
+np.add.at(total, [0, 2, 2], 1)  # add 1 at 0, at 2, and at 2 once more
+print("added at 0, 2 and 2:", total)
+
+# %% [markdown]
+# ## From numbers to probabilities
+#
+# A network puts out any numbers, negative ones too: one for each symbol that may come next, the
+# larger the likelier. The field calls them **logits**. To make probabilities of them, which are
+# positive and sum to 1, we take $e$ to the power of each and divide by the sum:
 #
 # $$p_k = \frac{e^{z_k}}{\sum_j e^{z_j}}$$
 #
@@ -62,8 +94,9 @@ plt.show()
 # ## The slope of the loss
 #
 # Which way should each logit go, so that the loss gets less? Down the slope. The slope of $L$
-# along each of many numbers is called its **gradient**. We need two rules from school: the slope
-# of $\ln u$ is $u' / u$, and $e^z$ is its own slope. Nudge the logit $z_k$:
+# along each of many numbers is called its **gradient**. (The slope of $L$ if only $z_k$ moves is
+# written $\partial L / \partial z_k$.) We need two rules from school: the slope of $\ln u$ is
+# $u' / u$, and $e^z$ is its own slope. Nudge the logit $z_k$:
 #
 # - the second term changes with slope $e^{z_k} / \sum_j e^{z_j}$, which is $p_k$;
 # - the first changes with slope $-1$ if $k$ is the $y$ that came, else not at all.
@@ -89,21 +122,22 @@ plt.show()
 
 # %% [markdown]
 # Never trust a gradient that you derived. Nudge each number by a little, see how much the loss
-# really changes, and compare. We shall do so with every gradient of this course:
+# really changes, and compare. Every gradient of this course is checked so, or against another
+# program:
 
 
 # %%
 def nudged(loss, values, step=1e-5):
     """The gradient of loss() with respect to an array, by trying (it is changed meanwhile)."""
     found = np.zeros_like(values)
-    for place in np.ndindex(values.shape):
-        old = values[place]
-        values[place] = old + step
+    for index in np.ndindex(values.shape):
+        old = values[index]
+        values[index] = old + step
         up = loss()
-        values[place] = old - step
+        values[index] = old - step
         down = loss()
-        values[place] = old
-        found[place] = (up - down) / (2 * step)
+        values[index] = old
+        found[index] = (up - down) / (2 * step)
     return found
 
 
@@ -116,9 +150,9 @@ print("by trying:", nudged(lambda: -np.log(softmax(logits)[y]), logits).round(6)
 # The smallest network: a square of numbers $W$, in which row $a$ holds the logits of what follows
 # the letter $a$. That is the table of pairs of chapter 1, but this time nobody counts. We begin
 # with zeros, look at some pairs of letters from the text, compute the gradient, and move the
-# numbers a little **down** the slope. The size of the step is the **learning rate**. Again, and
-# again: that is **gradient descent**, and since each step looks at a few pairs drawn at random (a
-# **batch**), *stochastic* gradient descent, SGD.
+# numbers a little **down** the slope. How far, for a slope of 1, is the **learning rate** (those
+# of this chapter were found by trying). Again, and again: that is **gradient descent**, and since
+# each step looks at a few pairs drawn at random (a **batch**), *stochastic* gradient descent, SGD.
 
 # %%
 END = "\0"
@@ -179,6 +213,7 @@ share = (follows_t == number["h"]).mean()
 
 def loss_at(value):
     """Loss of what follows t, when the logit of h is `value` and all others are 0."""
+    # e^0 is 1, so the sum of all e^z is one less than there are letters, and e^value
     return math.log(len(alphabet) - 1 + math.exp(value)) - share * value
 
 
@@ -209,16 +244,19 @@ plt.show()
 # context would have $512^3$ rows, 134 million, nearly all of them empty. Instead each token gets
 # a short list of numbers, say 16, its **embedding**. What tokens *have in common* can be in these
 # numbers: that both are names, or colours, or end a sentence. What the network learns about one
-# name then holds for all whose embeddings are alike, even in places where it never saw them.
+# name then holds for all whose embeddings are alike, even in sentences where it never saw them.
 #
 # This network is due to Bengio and others (2003):
 #
 # 1. Look up the embeddings of the last three tokens, and write them side by side: 48 numbers,
 #    $x$.
 # 2. Multiply by a matrix and bend: $h = \tanh(x W + b)$. These 128 numbers are the **hidden
-#    layer**. The $\tanh$ is a curve from $-1$ to $1$; without a bend, two matrices in a row would
-#    be no more than one.
+#    layer**. The $\tanh$ is a curve from $-1$ to $1$. Without a bend two matrices in a row would
+#    be no more than one, since $(x W)\,U = x\,(W U)$.
 # 3. Multiply by another matrix: $z = h U + c$, the logits of all 512 tokens.
+#
+# The numbers that it learns, all of $E$ (the embeddings), $W$, $b$, $U$ and $c$, are its
+# **weights**, or parameters.
 
 # %%
 from tinybuddy.tokenizer.training import train_tokenizer
@@ -230,6 +268,7 @@ VOCABULARY, CONTEXT, WIDTH, HIDDEN = tokenizer.vocab_size, 3, 16, 128
 def examples(stories):
     """Rows of three tokens and the one that follows; a story begins with three <bos>."""
     rows = [[1] * CONTEXT + tokenizer.encode(story) + [2] for story in stories]
+    # all four tokens in a row: 1 to 4, then 2 to 5, and so on
     views = [np.lib.stride_tricks.sliding_window_view(row, CONTEXT + 1) for row in rows]
     return np.concatenate(views)
 
@@ -242,7 +281,12 @@ print(
 
 # %%
 def initial(vocabulary, width, hidden, draw):
-    """Small random numbers, so that all hidden numbers begin differently."""
+    """Random weights, so that all hidden numbers begin differently.
+
+    A sum of 48 random numbers of about 1 is about as large as the root of 48: W is divided by
+    that, so that what goes into tanh is about 1. U is small: then all logits are nearly 0, and
+    the first guess is nearly even.
+    """
     inputs = CONTEXT * width
     return {
         "E": draw.normal(size=(vocabulary, width)),
@@ -284,10 +328,12 @@ def loss_of(net, tokens, targets):
 # | $x = E[\text{tokens}]$ | add $dx$ to the rows it came from | used twice, pushed twice |
 #
 # For a product, one weight at a time: $U_{ik}$ multiplies $h_i$ and goes into $z_k$. If it grows
-# by 1, $z_k$ grows by $h_i$, so its gradient is $h_i\,dz_k$, summed over the batch: written as
-# matrices, $h^T dz$. And $h_i$ goes into every $z_k$ by way of $U_{ik}$, so its gradient is
-# $\sum_k dz_k U_{ik}$: that is $dz\,U^T$. The shapes leave no other way to multiply, which helps
-# to remember it.
+# by 1, $z_k$ grows by $h_i$, so its gradient is $h_i\,dz_k$, summed over the batch. Written as
+# matrices ($h^T$ is `h.T`), that is $h^T dz$: each row of $h^T$ is one hidden number over the
+# batch, each column of $dz$ one logit over the batch.
+#
+# And $h_i$ goes into every $z_k$ by way of $U_{ik}$, so its gradient is $\sum_k dz_k U_{ik}$:
+# that is $dz\,U^T$. The shapes leave no other way to multiply, which helps to remember it.
 
 
 # %%
@@ -339,7 +385,7 @@ for step in range(STEPS):
         speed[name] = 0.9 * speed[name] + gradients[name]
         net[name] -= rate * speed[name]
 
-smooth = np.convolve(curve, np.ones(100) / 100, "valid")
+smooth = np.convolve(curve, np.ones(100) / 100, "valid")  # the mean of each 100 in a row
 plt.plot(curve, color="C3", linewidth=0.5)
 plt.plot(np.arange(len(smooth)) + 50, smooth)
 plt.xlabel("step")
@@ -348,8 +394,9 @@ plt.title("The loss of each batch, and the mean of a hundred")
 plt.show()
 
 # %% [markdown]
-# The loss falls fastest when the learning rate does, in the second half. How good is it? In bits
-# per byte, beside models that count as many tokens of context (the mixture of chapter 1):
+# After the first steps the loss sinks slowly; it sinks again as the learning rate falls, in the
+# second half. How good is it? In bits per byte, beside models that count as many tokens of
+# context (the mixture of chapter 1):
 
 
 # %%
@@ -422,8 +469,8 @@ chosen = [
 ]
 points = np.array([vector for _, _, vector in chosen])
 points = points - points.mean(axis=0)
-_, _, directions = np.linalg.svd(points)
-flat = points @ directions[:2].T
+_, _, directions = np.linalg.svd(points)  # in its rows, directions: first that of most spread
+flat = points @ directions[:2].T  # how far each point lies in the first two
 plt.figure(figsize=(7, 5))
 for i, ((group, word, _), (x, y)) in enumerate(zip(chosen, flat, strict=True)):
     color = f"C{[0, 1, 2][list(groups).index(group)]}"
@@ -451,9 +498,9 @@ print(tokenizer.decode(ids))
 
 # %% [markdown]
 # Two things hold it back. It sees three tokens, each through its own part of $W$: what it has
-# learned about a name in the first place it does not know of the second, and to see ten tokens it
-# would need more than three times as many numbers in $W$. Chapter 4 mends that. And its training
-# is simple: chapter 6.
+# learned about a name in the first position it does not know of the second, and to see ten tokens
+# it would need more than three times as many numbers in $W$. Chapter 4 mends that. And its
+# training is simple: chapter 6.
 #
 # ## Exercises
 #

@@ -2,7 +2,7 @@
 # # 4 Attention: who was the story about?
 #
 # Chapter 1 ended with a name. Whoever counts, or looks at the last three tokens, has forgotten
-# it; a reader has not. He looks back to where it was said, however long ago, and that place
+# it; a reader has not. He looks back to where it was said, however long ago, and where that is
 # depends on what he reads. **Attention** is a network's way of looking back.
 #
 # **At the end of this chapter you have** built attention, forward and backward, and trained it to
@@ -40,12 +40,12 @@ def questions(tales):
     """Beginnings of tales (n, LENGTH), how long each is (n,), and the name that follows (n,)."""
     rows, lengths, names = [], [], []
     for tale in tales:
-        place = min(i for i, word in enumerate(tale) if word in ("named", "called")) + 1
-        for i in range(place + 1, min(len(tale), LENGTH + 1)):
-            if tale[i] == tale[place]:
-                rows.append([number[word] for word in tale[:i]] + [0] * (LENGTH - i))
-                lengths.append(i)
-                names.append(number[tale[place]])
+        hero = tale[min(i for i, word in enumerate(tale) if word in ("named", "called")) + 1]
+        _, *again = [i for i, word in enumerate(tale[: LENGTH + 1]) if word == hero]
+        for i in again:
+            rows.append([number[word] for word in tale[:i]] + [0] * (LENGTH - i))
+            lengths.append(i)
+            names.append(number[hero])
     return np.array(rows), np.array(lengths), np.array(names)
 
 
@@ -68,34 +68,43 @@ print(f"{len(frequent)} names, {scores['frequency of names']:.2f} bits for each"
 #
 # Every word $i$ of the story has an embedding $e_i$. The simplest summary of all of them is their
 # mean, $m = \frac1n\sum_i e_i$. And a guess from it: the logit of each word is how well its
-# embedding fits $m$, the product $e_w\cdot m$ (multiply number by number and add up). A product
-# of this kind is large if two lists of numbers point the same way.
+# embedding fits $m$, their dot product $e_w\cdot m$ (chapter 3). It is large if two lists of
+# numbers point the same way.
 #
 # So the mean can say which words were *there*. That the hero is there, the friend as well, and
-# who of them is the hero, it cannot tell well: a mean knows no first or last, no matter and no
-# filler.
+# who of them is the hero, it cannot tell well: in a mean every word counts alike, wherever it
+# stands and whether it matters or not.
 #
-# ## Attention: a mean with weights
+# ## Attention: a mean with shares
 #
-# Let each place have a weight $a_i$, positive and with sum 1, and let **the text itself decide**
-# the weights. Attention does it with three lists of numbers, each a product of an embedding and a
-# matrix:
+# Let the word at each **position** $i$ of the text have a **share** $a_i$ of the mean. Shares are
+# positive and sum to 1, and **the text itself decides** them. (The field says *attention weights*.
+# We say shares, since a weight is a number that was learned.) Attention does it with three lists
+# of numbers, each a product of an embedding and a matrix:
 #
-# - the last place asks something: its **query** $q = e_n Q$;
-# - each place says what it has to offer: its **key** $k_i = e_i K$;
-# - each place has something to hand over: its **value** $v_i = e_i V$.
+# - the last position asks something: its **query** $q = e_n Q$;
+# - each position says what it has to offer: its **key** $k_i = e_i K$;
+# - each position has something to hand over: its **value** $v_i = e_i V$.
 #
-# Where query and key fit, the weight is large:
+# Where query and key fit, the **attention score** $s_i$ is large, and so is the share:
 #
 # $$s_i = \frac{q\cdot k_i}{\sqrt d},\qquad a = \mathrm{softmax}(s),\qquad m = \sum_i a_i v_i$$
 #
-# The matrices $Q$, $K$, $V$ are learned; $d$ is how many numbers a query has. Without the
-# $\sqrt d$, products of long lists would be large, and the softmax would give all to one place
-# from the beginning, so that nothing could be learned about the others (Vaswani and others 2017).
+# The matrices $Q$, $K$, $V$ are learned; $d$ is how many numbers a query has.
+#
+# Why the $\sqrt d$ (Vaswani and others 2017)? A sum of $d$ products of random numbers about 1 is
+# about $\sqrt d$ large: not $d$, since signs cancel in part. Dividing by $\sqrt d$ brings it back
+# to about 1. Undivided, the scores of long lists would be large, and the softmax would give nearly
+# all to one position from the beginning, so that little could be learned about the others.
 #
 # One thing more. The sum is the same in whatever order the words stand: attention has no idea of
-# first and last. So each place $i$ gets an embedding of its own, $P_i$, which is added to that of
-# the word.
+# first and last. So each position $i$ gets an embedding of its own, $P_i$, which is added to that
+# of the word.
+#
+# In the code, `einsum` multiplies and adds as its letters say: `"nd,nld->nl"` means, for each row
+# `n` and position `l`, the sum over `d`. So it is the dot product of each row's query with the
+# keys of all its positions. A score of $-\infty$ makes a share of 0: so the padding behind a short
+# row is shut off.
 
 
 # %%
@@ -110,7 +119,7 @@ def initial(vocabulary, length, width, draw):
 
     return {
         "E": noise(vocabulary, width) * 0.3,  # of words
-        "P": noise(length, width) * 0.3,  # of places
+        "P": noise(length, width) * 0.3,  # of positions
         "Q": noise(width, width) / math.sqrt(width),
         "K": noise(width, width) / math.sqrt(width),
         "V": np.eye(width),  # hand over the embedding as it is, to begin with
@@ -122,7 +131,8 @@ def forward(net, rows, lengths, looks=True):
     e = net["E"][rows] + net["P"][: rows.shape[1]]  # (n, length, width)
     last = e[np.arange(len(rows)), lengths - 1]
     q, k, v = last @ net["Q"], e @ net["K"], e @ net["V"]
-    s = np.einsum("nd,nld->nl", q, k) / math.sqrt(q.shape[1]) if looks else np.zeros(rows.shape)
+    s = np.einsum("nd,nld->nl", q, k) / math.sqrt(q.shape[1])
+    s = s * looks  # 1 or 0; with 0 all scores are alike: a plain mean
     s = np.where(np.arange(rows.shape[1]) < lengths[:, None], s, -np.inf)  # not at the padding
     a = softmax(s)
     m = np.einsum("nl,nld->nd", a, v)
@@ -130,19 +140,21 @@ def forward(net, rows, lengths, looks=True):
 
 
 # %% [markdown]
-# `einsum` multiplies and adds as its letters say: `"nd,nld->nl"` means, for each row `n` and
-# place `l`, the sum over `d`. A weight of $-\infty$ before the softmax is 0 after it: that is how
-# places are shut off.
-#
 # ## Backwards
 #
-# From the back, as in chapter 3. New is only the way through the softmax. Each $s_i$ moves *all*
-# weights: with $da$ the gradient of the weights,
+# From the back, as in chapter 3. New is only the way through the softmax, where each score $s_i$
+# moves *all* shares. Take the shares $a_j = e^{s_j} / \sum_k e^{s_k}$ and let $s_i$ grow:
 #
-# $$ds_i = a_i\,\Big(da_i - \sum_j a_j\,da_j\Big)$$
+# - each share $a_j$ shrinks with slope $-a_j a_i$, since the sum below it grows with slope
+#   $e^{s_i}$;
+# - $a_i$ itself also grows with slope $a_i$, since $e^{s_i}$ above the line does.
 #
-# A place whose value would help more than the average of those looked at gets a larger weight;
-# the sum of all $ds$ is 0, since the weights always add up to 1.
+# Each of these moves counts for the loss as much as the gradient $da_j$ of its share says:
+#
+# $$ds_i = a_i\,da_i - \sum_j a_j a_i\,da_j = a_i\,\Big(da_i - \sum_j a_j\,da_j\Big)$$
+#
+# In words: a position whose value would help more than the mean of those looked at gets a larger
+# share. The sum of all $ds$ is 0, since raising all scores alike changes no share.
 
 
 # %%
@@ -156,7 +168,8 @@ def backward(net, rows, lengths, names, looks=True):
     dz /= len(rows)
     dm = dz @ net["E"]
     da, dv = np.einsum("nd,nld->nl", dm, v), np.einsum("nl,nd->nld", a, dm)
-    ds = a * (da - (a * da).sum(axis=1, keepdims=True)) / math.sqrt(q.shape[1]) * looks
+    ds = a * (da - (a * da).sum(axis=1, keepdims=True))
+    ds = ds * looks / math.sqrt(q.shape[1])  # now that of the dot products
     dq, dk = np.einsum("nl,nld->nd", ds, k), np.einsum("nl,nd->nld", ds, q)
     de = dk @ net["K"].T + dv @ net["V"].T
     de[each, lengths - 1] += dq @ net["Q"].T
@@ -174,13 +187,13 @@ case = draw.integers(6, size=(3, 5)), np.array([5, 2, 4]), draw.integers(6, size
 _, gradients = backward(tiny, *case)
 for name, values in tiny.items():
     worst = 0.0
-    for place in np.ndindex(values.shape):
-        old, losses = values[place], []
+    for index in np.ndindex(values.shape):
+        old, losses = values[index], []
         for nudge in (1e-5, -1e-5):
-            values[place] = old + nudge
+            values[index] = old + nudge
             losses.append(backward(tiny, *case)[0])
-        values[place] = old
-        worst = max(worst, abs((losses[0] - losses[1]) / 2e-5 - gradients[name][place]))
+        values[index] = old
+        worst = max(worst, abs((losses[0] - losses[1]) / 2e-5 - gradients[name][index]))
     print(f"{name}: largest difference to trying {worst:.1e}")
 
 # %% [markdown]
@@ -207,7 +220,7 @@ def trained(looks):
 
 for looks, name in ((False, "mean of all words"), (True, "attention")):
     net, curve = trained(looks)
-    z, state = forward(net, rows, lengths, looks)
+    z, (*_, shares, _) = forward(net, rows, lengths, looks)
     scores[name] = -np.log2(softmax(z)[np.arange(len(names)), names]).mean()
     right = (z.argmax(axis=1) == names).mean()
     print(f"{name}: {scores[name]:.3f} bits for a name, {right:.1%} of the guesses are right")
@@ -227,18 +240,18 @@ plt.show()
 #
 # ## Look where it looks
 #
-# The weights can be read. Here is one question, each word as red as its weight:
+# The shares can be read. Here is one question, each word as red as its share:
 
 
 # %%
-def show_weights(row, length, weights, columns=88):
+def show_shares(row, length, shares, columns=88):
     column = line = 0
     axes = plt.figure(figsize=(10, 2.6)).gca()
-    for i, weight in zip(row[:length], weights, strict=False):
+    for i, share in zip(row[:length], shares, strict=False):
         word = words[i]
         if column + len(word) > columns:
             column, line = 0, line + 1
-        box = {"facecolor": ("C0", 0.8 * weight), "edgecolor": "none", "pad": 2}
+        box = {"facecolor": ("C0", 0.8 * share), "edgecolor": "none", "pad": 2}
         axes.text(column, -line, word, family="monospace", fontsize=9.5, bbox=box)
         column += len(word) + 1
     axes.set(xlim=(0, columns), ylim=(-line - 0.7, 0.9))
@@ -246,29 +259,28 @@ def show_weights(row, length, weights, columns=88):
     return axes
 
 
-weights = state[5]
 which = int(np.argsort(-lengths)[3])  # a long one
-top = weights[which].max()
-axes = show_weights(rows[which], lengths[which], weights[which] / top)
-axes.set_title(f"Which name comes next? The largest weight is {top:.2f}")
+top = shares[which].max()
+axes = show_shares(rows[which], lengths[which], shares[which] / top)
+axes.set_title(f"Which name comes next? The largest share is {top:.2f}")
 plt.show()
 print("It says", words[z[which].argmax()], "and right is", words[names[which]])
 
 # %%
 looked = Counter()
-for row, name, weight in zip(rows, names, weights, strict=True):
-    place = int(weight.argmax())
-    looked["the hero's name" if row[place] == name else words[row[place]]] += 1
+for row, name, share in zip(rows, names, shares, strict=True):
+    most = row[share.argmax()]
+    looked["the hero's name" if most == name else words[most]] += 1
 print("It looks most at:", looked.most_common(5))
 
 # %% [markdown]
-# ## All places at once, and never ahead
+# ## All positions at once, and never ahead
 #
-# We asked one question for each row. A language model asks at *every* place: what comes next? So
-# every place has a query, and the weights become a square: row $t$ says where place $t$ looks.
-# But place 5 must not look at place 6: there stands the answer. All that lies ahead is shut off
-# by $-\infty$; this is the **causal mask**. It is also what lets one pass over a text of 128
-# tokens give 128 lessons, instead of one.
+# We asked one question for each row. A language model asks at *every* position: what comes next?
+# So every position has a query, and the shares become a square: row $t$ says where position $t$
+# looks. But position 5 must not look at position 6: there stands the answer. All that lies ahead
+# is shut off by $-\infty$; this is the **causal mask**. It is also what lets one pass over a text
+# of 128 tokens give 128 lessons, instead of one.
 #
 # Here is the square of our network for the beginning of a tale. It was trained for names only.
 # Before the name is said a row looks here or there, for no reason; after it, many rows look at
@@ -287,44 +299,45 @@ plt.xticks(range(24), labels, rotation=90, fontsize=9)
 plt.yticks(range(24), labels, fontsize=9)
 plt.xlabel("looks at")
 plt.ylabel("after this word")
-plt.colorbar(label="weight", shrink=0.8)
+plt.colorbar(label="share", shrink=0.8)
 plt.title("Each row sums to 1; nothing right of the diagonal")
 plt.show()
 
 # %% [markdown]
 # ## What a Llama adds
 #
-# - **Heads.** One square of weights looks for one thing. Most models cut the numbers of a place
-#   into parts, 4 for instance, and each part, a **head**, has queries, keys and values of its
-#   own: one may look for the name, another at the word before. What they find is written side by
-#   side and multiplied by one more matrix, $O$. In **grouped-query** attention several heads
-#   share keys and values, which saves numbers.
-# - **The residual stream.** What attention finds is *added* to what the place had, not put in its
-#   stead. So a place keeps its own word, and the next part of the network reads both. These
-#   running sums, one for each place, are called the residual stream; each part of the network
-#   reads from it and adds to it.
-# - **Places by turning.** Our $P_i$ knows place 7, but not "two words back", and nothing beyond
-#   the last place that was trained. Llama turns queries and keys by an angle that grows with the
-#   place, so that their product depends on the *distance* alone (RoPE, Su and others 2021).
+# - **Heads.** One square of shares looks for one thing. Most models cut queries, keys and values
+#   into parts, 4 for instance. Each part, a **head**, looks by itself: one may look for the name,
+#   another at the word before. What they find is written side by side and multiplied by one more
+#   matrix, $O$. In **grouped-query** attention several heads have keys and values in common,
+#   which saves weights.
+# - **The residual stream.** What attention finds is *added* to what the position had, not put in
+#   its stead. So a position keeps its own word, and the next part of the network reads both.
+#   These running sums, one for each position, are called the residual stream; each part of the
+#   network reads from it and adds to it.
+# - **Positions by turning.** Our $P_i$ knows position 7, but not "two words back", and nothing
+#   beyond the last position that was trained. Llama turns queries and keys by an angle that grows
+#   with the position, so that their dot product depends on the *distance* alone (RoPE, Su and
+#   others 2021).
 #
 # Chapter 5 builds all of them.
 #
 # ## The price
 #
-# Counting looks up a row of a table, however long the text is. Attention compares each place with
-# all before it: twice as long a text is four times the work. While a model writes, keys and
-# values of the places before do not change, so they are kept in the **key-value cache**, and each
-# new token asks its one question only.
+# Counting looks up a row of a table, however long the text is. Attention compares each position
+# with all before it: twice as long a text is four times the work. While a model writes, keys and
+# values of the positions before do not change, so they are kept in the **key-value cache**, and
+# each new token asks its one question only.
 
 # %%
 n = np.array([16, 32, 64, 128, 256, 512])
-plt.plot(n, n * (n + 1) / 2, "o-", label="reading a text, all places")
+plt.plot(n, n * (n + 1) / 2, "o-", label="reading a text, all positions")
 plt.plot(n, n, "o-", color="C1", label="writing one more token")
 plt.xscale("log", base=2)
 plt.yscale("log")
 plt.xticks(n, n)
 plt.xlabel("tokens in the context")
-plt.ylabel("products of a query and a key")
+plt.ylabel("dot products of a query and a key")
 plt.legend()
 plt.title("What it costs to look everywhere")
 plt.show()
@@ -332,9 +345,9 @@ plt.show()
 # %% [markdown]
 # ## Exercises
 #
-# **1. The mask.** Make the square that is added to the $s$ before the softmax: 0 where a place
-# may look (itself and all before), $-\infty$ where it may not. Row: who looks; column: at what.
-# The naive form lets everybody look everywhere.
+# **1. The mask.** Make the square that is added to the scores before the softmax: 0 where a
+# position may look (itself and all before), $-\infty$ where it may not. Row: who looks; column:
+# at what. The naive form lets everybody look everywhere.
 
 
 # %% tags=["exercise"]
@@ -347,15 +360,16 @@ def causal_mask(n):
 course.check(causal_mask)
 
 # %% [markdown]
-# **2. All questions at once.** Given queries, keys and values of all places, each (n, d), compute
-# what every place finds, (n, d): products, divided by $\sqrt d$, masked, softmax, weighted sum.
-# It takes four lines, and no loop over places. The naive form gives each place the mean of all
+# **2. All questions at once.** Given queries, keys and values of all positions, each (n, d),
+# compute what every position finds, (n, d): dot products, divided by $\sqrt d$, masked, softmax,
+# and the mean of the values by these shares. You may use the chapter's `softmax`. It takes four
+# lines, and no loop over positions. The naive form gives each position the plain mean of all
 # before it and itself.
 
 
 # %% tags=["exercise"]
 def causal_attention(q, k, v):
-    """What each place finds, (n, d); it looks at itself and those before."""
+    """What each position finds, (n, d); it looks at itself and those before."""
     return np.cumsum(v, axis=0) / np.arange(1, len(v) + 1)[:, None]
 
 
@@ -364,8 +378,8 @@ course.check(causal_attention)
 
 # %% [markdown]
 # **3. Heads.** Cut an array (n, width) into heads: an array (heads, n, width / heads), in which
-# head 0 has the first numbers *of every place*. The naive form has the right shape, and mixes up
-# the places: look at what it does with `np.arange(12).reshape(3, 4)` and 2 heads.
+# head 0 has the first numbers *of every position*. The naive form has the right shape, and mixes
+# up the positions: look at what it does with `np.arange(12).reshape(3, 4)` and 2 heads.
 
 
 # %% tags=["exercise"]

@@ -6,10 +6,11 @@
 # somebody else trained and writes the same text with them, token by token, as tinybuddy's engine
 # in C. And it computes the gradient of its loss, so that the next chapter can train it.
 #
-# **You need** from before: tokens (chapter 2), embeddings, cross-entropy and gradients by hand
-# (chapter 3), attention (chapter 4).
+# **You need** from before: tokens (chapter 2), matrices, embeddings, cross-entropy and gradients by
+# hand (chapter 3), attention (chapter 4).
 #
-# The code below is the file `llama.py` beside this notebook, function by function.
+# The code below is the file `llama.py` beside this notebook, function by function. It is dense.
+# Take a function at a time, and write its shapes on paper.
 
 # %%
 import os
@@ -28,13 +29,15 @@ from tinybuddy.formats.references import open_model
 
 plt.style.use("course.mplstyle")
 
-Array, Back = np.ndarray, Callable
+Array, Back, Weights = np.ndarray, Callable, Mapping[str, np.ndarray]
 
 # %% [markdown]
 # ## A model is a shape and a dictionary of arrays
 #
-# `tinybuddy-80k-card` is a model that comes with tinybuddy. Its **config** says how large
-# everything is; its **weights** are arrays of numbers, each with a name. There is nothing else.
+# `tinybuddy-80k-card` is a model that comes with tinybuddy. (It was trained by the recipe `card`,
+# which follows the *model card*, the description, of a published model.) Its **config** says how
+# large everything is; its **weights** are arrays of learned numbers, each with a name. There is
+# nothing else.
 
 # %%
 card = open_model("tinybuddy-80k-card")
@@ -57,7 +60,7 @@ plt.show()
 # %% [markdown]
 # The embedding serves twice. It says what goes in for each token, and at the other end the same
 # rows are what the result is compared with: the more alike they are, the larger the **logit** of
-# that token. That is called a **tied** head, and it saves 49,152 numbers.
+# that token. The embedding is then called **tied**, and it saves 49,152 weights.
 #
 # ## The residual stream
 #
@@ -70,7 +73,7 @@ axes.axis("off")
 axes.annotate(
     "", (8.35, 2.2), (1.35, 2.2), arrowprops={"arrowstyle": "-|>", "lw": 5, "color": "C0"}
 )
-for x, word in ((0.7, "embedding\nlooks up\nthe token"), (9.05, "norm, then\nhead: logits")):
+for x, word in ((0.7, "embedding\nlooks up\nthe token"), (9.05, "norm, then\nlogits")):
     axes.text(x, 2.2, word, ha="center", va="center", fontsize=11)
 for x, word in ((1.9, "norm, then attention"), (5.5, "norm, then feed-forward")):
     box = {"boxstyle": "round,pad=0.5", "fc": "C3", "ec": "none"}
@@ -87,10 +90,10 @@ axes.text(4.85, 0.1, "one block; a larger model has many in a row", ha="center",
 plt.show()
 
 # %% [markdown]
-# Each position has 48 numbers, and they flow straight through. This is the **residual stream** (He
-# et al. 2015 had the idea, for pictures). No part replaces it. **Attention** reads it, and *adds*
-# what it found at other positions. The **feed-forward** layer reads it, and adds what it makes of
-# one position by itself. Together they are a **block**.
+# Each position of the text has 48 numbers, and they flow straight through. This is the **residual
+# stream** (He et al. 2015 had the idea, for pictures). No part replaces it. **Attention** reads it,
+# and *adds* what it found at other positions. The **feed-forward** layer reads it, and adds what it
+# makes of one position by itself. Together they are a **block**.
 #
 # Why add? Because of the way back. The gradient of a sum goes to both of its sides unchanged. So
 # along the thick line the gradient reaches the embedding without being weakened, however many
@@ -99,13 +102,30 @@ plt.show()
 # ## Forward and back, link by link
 #
 # In chapter 3 the gradients were worked out for one network as a whole. That does not scale. But
-# the **chain rule** lets us cut the work into links: a link must only know how to turn the
-# gradient by its *result* into the gradients by what went *in*. Then a network of any size goes
-# backward by asking its links in the opposite order.
+# the **chain rule** lets us cut the work into links. A link must only know how to turn the
+# gradient with respect to its *result* into those with respect to what went *in*. Then a network
+# of any size goes backward by asking its links in the opposite order: **backpropagation**
+# (Rumelhart, Hinton and Williams 1986).
 #
 # So every function here returns two things: its result, and a function `back` that does that for
-# the numbers it has just seen. The field calls it **backpropagation** (Rumelhart, Hinton and
-# Williams 1986). The first link is the product with a matrix:
+# the numbers it has just seen. What comes back is called `d`: the gradient of the loss with respect
+# to the result. And `d_x` is that with respect to `x`.
+#
+# These letters stand for sizes, here and in the code:
+#
+# | | how many | in this model |
+# |---|---|---|
+# | B | sequences (rows of tokens) that are computed at once | as many as we give it |
+# | T | positions in each | up to 128 |
+# | C | numbers a position in the residual stream | 48 |
+# | H | query heads | 4 |
+# | K | heads of keys and values | 2 |
+# | D | numbers a head has | 12 |
+# | V | tokens in the vocabulary | 1,024 |
+#
+# So `x (B, T, C)` has a list of C numbers for each position of each sequence. The first link is the
+# product with a matrix. Beware: model files keep a matrix the other way round than chapter 3 did,
+# one row for each *output*. So it is `x @ weight.T`.
 
 
 # %%
@@ -116,34 +136,41 @@ def linear(x: Array, weight: Array) -> tuple[Array, Back]:
 
 
 # %% [markdown]
-# `d` is the gradient of the loss by the result: how much the loss would grow if that number grew
-# by a little. An output is a sum of inputs times weights, so an input gets `d` times its weights,
-# and a weight gets `d` times its input, added up over all positions.
+# `rows` has all positions of all sequences below each other, (B T, in). The way back is that of
+# chapter 3. An output is a sum of inputs times weights. So an input gets `d` times its weights, and
+# a weight gets `d` times its input, added up over all positions.
 #
-# Never believe a gradient that you have not nudged. Change one number by very little, see how much
-# the result changes, and compare:
+# Never believe a gradient that you have not nudged. But a link has no loss of its own. So we
+# pretend that the loss is the sum of `d` times the result, for any `d` that we like: then `d` is
+# exactly the gradient of this loss with respect to the result. We give it to `back`, nudge every
+# number that went in, and compare.
 
 
 # %%
-def nudged(function, arguments, which, d, step=1e-6):
-    """Slope of sum(d * result) by one number of the argument `which`, by hand and by nudging."""
-    exact = [np.array(a, float) for a in arguments]
-    _, back = function(*exact)
-    gradients = back(d)
-    found = gradients if isinstance(gradients, tuple) else (gradients,)
-    place = (0,) * exact[which].ndim
-    sums = []
-    for move in (-step, step):
-        moved = [a.copy() for a in exact]
-        moved[which][place] += move
-        sums.append((d * function(*moved)[0]).sum())
-    return found[which][place], (sums[1] - sums[0]) / (2 * step)
-
-
 random = np.random.default_rng(0)
-x, matrix, d = (random.standard_normal(shape) for shape in ((5, 4), (3, 4), (5, 3)))
-for which, word in enumerate(("an input", "a weight")):
-    print(f"linear, by {word}: by hand %.8f, nudged %.8f" % nudged(linear, (x, matrix), which, d))
+
+
+def normal(*shape):
+    return random.standard_normal(shape)
+
+
+def difference(link, *arguments, step=1e-6):
+    """Between the gradients of `back` and of nudging: the largest, of all numbers that go in."""
+    result, back = link(*arguments)
+    d, worst = normal(*result.shape), 0.0
+    gradients = back(d) if len(arguments) > 1 else [back(d)]
+    for values, gradient in zip(arguments, gradients, strict=True):
+        for index in np.ndindex(values.shape):
+            old, losses = values[index], []
+            for nudge in (step, -step):
+                values[index] = old + nudge
+                losses.append((d * link(*arguments)[0]).sum())
+            values[index] = old
+            worst = max(worst, abs((losses[0] - losses[1]) / (2 * step) - gradient[index]))
+    return f"largest difference to nudging {worst:.0e}"
+
+
+print("linear:", difference(linear, normal(2, 5, 4), normal(3, 4)))
 
 # %% [markdown]
 # ## RMSNorm: the same volume for all
@@ -168,22 +195,28 @@ def rms_norm(x: Array, weight: Array, eps: float) -> tuple[Array, Back]:
 
 
 # %%
-x, gain, d = (random.standard_normal(shape) for shape in ((5, 4), (4,), (5, 4)))
-for which, word in enumerate(("an input", "a weight")):
-    pair = nudged(lambda x, gain: rms_norm(x, gain, 1e-5), (x, gain), which, d)
-    print(f"rms_norm, by {word}: by hand %.8f, nudged %.8f" % pair)
+print("rms_norm:", difference(lambda x, w: rms_norm(x, w, 1e-5), normal(2, 5, 4), normal(4)))
 
 # %% [markdown]
-# The gradient by `x` has a part taken away, `normed * mean(...)`: the part along `x` itself. That
-# makes sense. To make `x` longer changes nothing, since the norm takes the length away again; so
-# in that direction the slope must be 0.
+# Where do the two terms of `d_x` come from? `inner` is the gradient with respect to
+# `normed = x * scale`. That is a product, and `x` is in both factors:
+#
+# - in `x` itself: that gives `scale * inner`;
+# - in `scale`, which is $(\text{mean of } x^2 + \text{eps})^{-1/2}$. Its slope along one number
+#   $x_i$ is $-\text{scale}^3\,x_i / C$. It multiplies every $x_j$, so that the effects add up:
+#   $-\text{scale}^3\,x_i\,\frac1C\sum_j \text{inner}_j\,x_j$. With `normed` for
+#   $\text{scale}\cdot x$ that is the second term.
+#
+# It makes sense. To make `x` longer changes nothing, since the norm takes the length away again. So
+# in that direction the slope must be 0, and the second term takes it away.
 #
 # ## Rotary positions: where am I?
 #
 # Attention compares a **query** with **keys** by their dot product, and so far it cannot tell where
-# they stand. RoPE (Su et al. 2021) turns them: the numbers of a head are taken as pairs, each pair
-# an arrow in the plane, and at position $t$ the arrow is turned by $t$ times an angle. The first
-# pair turns fast, the last very slowly, like the hands of a clock.
+# they stand. RoPE (Su et al. 2021) turns them. The D numbers of a head are taken as D/2 pairs, each
+# an arrow in the plane. At position $t$ pair number $i$, from 0 on, is turned by the angle
+# $t\cdot\theta^{-2i/D}$, with $\theta = 10{,}000$. So the first pair turns fast, the last very
+# slowly, like the hands of a clock.
 
 
 # %%
@@ -195,16 +228,19 @@ def rotate(x: Array, angles: Array) -> tuple[Array, Back]:
 
 
 # %% [markdown]
-# To turn is a product with a matrix that keeps lengths, so the way back is to turn back.
+# For each pair, the way back is the same turn by the negative angle. (The result has
+# $a\cos - b\sin$ and $b\cos + a\sin$. So $a$ gets $d_1\cos + d_2\sin$, and $b$ gets
+# $d_2\cos - d_1\sin$: the same formulas, with $-\sin$ for $\sin$.)
 #
-# Why this is good: the dot product of two arrows depends only on the angle *between* them. If both
-# are turned by their positions, it depends on how far apart they stand, and on nothing else. We can
-# see that: one query, one key, at three places in the text.
+# Why this is good: the dot product of two arrows depends only on their lengths and on the angle
+# *between* them. If both are turned by their positions, it depends on how far apart they stand, and
+# no longer on where. We can see that: one query, one key, at three positions in the text.
 
 # %%
 size = config.head_dim
 pace = config.rope_theta ** (-np.arange(0, size, 2) / size)
 angles = np.outer(np.arange(128), pace)  # (T, D/2)
+print("rotate:", difference(lambda x: rotate(x, angles[:3]), normal(1, 2, 3, size)))
 query, key = random.standard_normal((2, size))
 turned_query, _ = rotate(np.tile(query, (1, 1, 128, 1)), angles)
 turned_key, _ = rotate(np.tile(key, (1, 1, 128, 1)), angles)
@@ -226,7 +262,7 @@ for at, style in ((40, "o"), (80, "s"), (120, "^")):
         color={"o": "C3", "s": "C1", "^": "C0"}[style],
         label=f"query at {at}",
     )
-right.set(xlabel="how far back the key stands", ylabel="score")
+right.set(xlabel="how far back the key stands", ylabel="dot product")
 right.set_title("Only the distance counts")
 right.legend(fontsize=10)
 plt.show()
@@ -234,10 +270,9 @@ plt.show()
 # %% [markdown]
 # The three sets of points lie on top of each other.
 #
-# ## Attention, with shared keys
+# ## Attention
 #
-# This is the attention of chapter 4, several heads at once. Softmax makes shares of scores; what
-# lies later in the text gets none.
+# Softmax makes shares of scores, as in chapter 4:
 
 
 # %%
@@ -249,8 +284,44 @@ def softmax(x: Array) -> tuple[Array, Back]:
 
 
 # %% [markdown]
-# The gradient of softmax: a score gains where its own `d` is larger than the mean of all `d`,
-# weighted by their shares. To raise all scores by the same amount changes nothing.
+# Its way back is that of chapter 4, too.
+#
+# Attention has **several heads**. The 48 numbers of a query are 4 heads of 12; each head looks for
+# something else, and takes its own mean. Here is the way forward, with keys and values for every
+# head. `@` multiplies the last two axes, for each sequence and each head by itself;
+# `swapaxes(2, 3)` transposes them.
+
+
+# %%
+def plain_attention(q, k, v):
+    """The way forward alone; q, k and v are (B, H, T, D)."""
+    scores = q @ k.swapaxes(2, 3) / np.sqrt(q.shape[3])  # (B, H, T, T): who looks, at what
+    later = np.triu(np.ones(scores.shape[2:], bool), 1)  # true right of the diagonal
+    shares, _ = softmax(np.where(later, -np.inf, scores))
+    return shares @ v  # (B, H, T, D)
+
+
+# %% [markdown]
+# A Llama has one thing more: **grouped queries** (Ainslie et al. 2023). There are 4 query heads,
+# but only 2 heads of keys and values; two query heads share each. A model that generates text must
+# keep all keys and values of the text so far, its **key-value cache**, so sharing halves that
+# memory.
+#
+# Two heads that read the same keys need not be told apart in the product: we put the queries of one
+# below those of the other. The shapes, line by line, with H = 4, K = 2 and D = 12:
+#
+# | | shape | |
+# |---|---|---|
+# | `q` | (B, 4, T, 12) | |
+# | `rows` | (B, 2, 2 T, 12) | the queries of two heads, one below the other |
+# | `k` transposed | (B, 2, 12, T) | |
+# | their product | (B, 2, 2 T, T) | each query with each key that it may read |
+# | `scores`, `shares` | (B, 4, T, T) | the same numbers, a square for each head again |
+# | `stacked` | (B, 2, 2 T, T) | the shares, below each other again |
+# | `stacked @ v` | (B, 2, 2 T, 12) | |
+# | the result | (B, 4, T, 12) | |
+#
+# (A size of -1 in `reshape` is one that NumPy works out.)
 
 
 # %%
@@ -262,35 +333,44 @@ def attention(q: Array, k: Array, v: Array) -> tuple[Array, Back]:
     scores = (rows @ k.swapaxes(2, 3)).reshape(square) * size**-0.5
     later = np.triu(np.ones((length, length), bool), 1)
     shares, back_softmax = softmax(np.where(later, -np.inf, scores))
-    mean = shares.reshape(*shared, length)
+    stacked = shares.reshape(*shared, length)
 
     def back(d: Array) -> tuple[Array, Array, Array]:
         d = d.reshape(*shared, size)
         d_scores = back_softmax((d @ v.swapaxes(2, 3)).reshape(square)) * size**-0.5
         d_scores = d_scores.reshape(*shared, length)
         d_k = d_scores.swapaxes(2, 3) @ rows
-        return (d_scores @ k).reshape(q.shape), d_k, mean.swapaxes(2, 3) @ d
+        return (d_scores @ k).reshape(q.shape), d_k, stacked.swapaxes(2, 3) @ d
 
-    return (mean @ v).reshape(q.shape), back
+    return (stacked @ v).reshape(q.shape), back
 
+
+# %%
+q, k, v = normal(2, 4, 5, 12), normal(2, 2, 5, 12), normal(2, 2, 5, 12)
+twice = (np.repeat(part, 2, axis=1) for part in (k, v))  # heads 0, 0, 1, 1
+print("as plain attention:", np.allclose(attention(q, k, v)[0], plain_attention(q, *twice)))
+q, k, v = normal(1, 4, 3, 2), normal(1, 2, 3, 2), normal(1, 2, 3, 2)
+print("attention:", difference(attention, q, k, v))
+print("softmax:", difference(softmax, normal(2, 5)))
 
 # %% [markdown]
-# Two things are new.
+# The way back asks three links in the opposite order, and reshapes as the way forward did:
 #
-# - **Several heads.** The 48 numbers of a query are 4 **heads** of 12. Each looks for something
-#   else, and each takes its own weighted mean.
-# - **Grouped queries** (Ainslie et al. 2023). There are 4 query heads, but only 2 heads of keys and
-#   values; two query heads share each. A model that generates text must keep all keys and values of
-#   the text so far, its **key-value cache**, so sharing halves that memory. In the code the rows of
-#   the heads that share stand below each other in one matrix; then sharing costs nothing, and on
-#   the way back their gradients add up by themselves.
+# 1. `stacked @ v` is a product. Its shares get `d` times $v^T$, and `v` gets the transposed shares
+#    times `d`.
+# 2. The softmax turns the gradient of the shares into that of the scores. What was shut off has a
+#    share of 0, so it gets a gradient of 0.
+# 3. `rows @ k` is a product again, divided by $\sqrt D$. The queries get `d_scores @ k`, the keys
+#    the transposed `d_scores` times `rows`. The heads that share a key stand below each other in
+#    `rows`, so their gradients add up by themselves.
 #
 # ## SwiGLU: what a position makes of it
 #
 # The feed-forward layer takes each position by itself. It widens 48 numbers to 192, twice. One of
 # the two, the **gate**, decides how much of the other passes (Shazeer 2020), and then 192 become 48
-# again. The gate is bent, as $\tanh$ bent the numbers in chapter 3; without a bend, two matrices in
-# a row would be one.
+# again. The gate is bent, as $\tanh$ bent the numbers in chapter 3, here by **silu**: the gate
+# times $1 / (1 + e^{-\text{gate}})$, whose slope was exercise 2 of chapter 3. It resembles the
+# simplest bend of all, **ReLU**, which is $\max(\text{gate}, 0)$.
 
 
 # %%
@@ -302,6 +382,7 @@ def swiglu(gate: Array, up: Array) -> tuple[Array, Back]:
 
 
 # %%
+print("swiglu:", difference(swiglu, normal(2, 3), normal(2, 3)))
 gate = np.linspace(-6, 6, 300)
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2))
 left.plot(gate, np.maximum(gate, 0), color="C1", label="ReLU: max(gate, 0)")
@@ -319,15 +400,30 @@ plt.show()
 # %% [markdown]
 # ## The block
 #
-# Now the parts are put together. `apply` uses a weight by its name, and keeps its way back;
-# `through` goes that way. Read `back` from top to bottom beside the forward part from bottom to
-# top: it is the same list in the opposite order. Where something was *used twice*, its gradients
-# are *added*: the normed stream feeds queries, keys and values, and the stream itself goes both
-# through a layer and past it.
+# Now the parts are put together. The way forward:
+#
+# | | shape |
+# |---|---|
+# | norm of the stream `x` | (B, T, C) |
+# | queries; keys and values: products, `split` into heads | (B, H, T, D); (B, K, T, D) |
+# | queries and keys turned, then attention: `mixed` | (B, H, T, D) |
+# | `join` the heads, a product, **add to `x`** | (B, T, C) |
+# | norm of the stream `x` | (B, T, C) |
+# | gate and up: products, then SwiGLU: `inner` | (B, T, 192) |
+# | a product, **add to `x`** | (B, T, C) |
+#
+# `split` is exercise 3 of chapter 4, for a batch; `join` undoes it. `apply` uses the weight of a
+# name, a matrix or that of a norm, and keeps its way back in `backs`. `through` goes that way and
+# keeps the gradient of the weight in `found`. `begin` is what the names of this block begin with.
+#
+# Read `back` from top to bottom beside the forward part from bottom to top: it is the same list in
+# the opposite order. Where something was *used twice*, its gradients are *added*. The normed stream
+# feeds queries, keys and values. The stream itself goes both through a layer and past it: that is
+# the `d +` twice.
 
 
 # %%
-def block(x: Array, weights: Mapping[str, Array], config: ModelConfig) -> tuple[Array, Back]:
+def block(x: Array, weights: Weights, begin: str, config: ModelConfig) -> tuple[Array, Back]:
     """Attention, then feed-forward: each reads ``x`` (B, T, C) and adds to it."""
     length, size = x.shape[1], config.head_dim
     pace = config.rope_theta ** (-np.arange(0, size, 2) / size)
@@ -335,7 +431,7 @@ def block(x: Array, weights: Mapping[str, Array], config: ModelConfig) -> tuple[
     backs: dict[str, Back] = {}
 
     def apply(name: str, x: Array) -> Array:
-        w, eps = weights[name], config.rms_norm_eps
+        w, eps = weights[f"{begin}{name}.weight"], config.rms_norm_eps
         y, backs[name] = linear(x, w) if w.ndim == 2 else rms_norm(x, w, eps)
         return y
 
@@ -357,7 +453,7 @@ def block(x: Array, weights: Mapping[str, Array], config: ModelConfig) -> tuple[
         found: dict[str, Array] = {}
 
         def through(name: str, d: Array) -> Array:
-            d, found[name] = backs[name](d)
+            d, found[f"{begin}{name}.weight"] = backs[name](d)
             return d
 
         d_gate, d_up = back_swiglu(through("mlp.down_proj", d))
@@ -374,30 +470,31 @@ def block(x: Array, weights: Mapping[str, Array], config: ModelConfig) -> tuple[
 # %% [markdown]
 # ## The model
 #
-# Look up, go through the blocks, one last norm, and the head. On the way back the embedding gets
-# two gradients, since it was used twice: as the head, and where each token was looked up.
+# Look up, go through the blocks, one last norm, and the product with the embedding, which gives the
+# logits. On the way back the embedding gets two gradients, since it was used twice: for the logits,
+# and where each token was looked up.
 
 
 # %%
-def forward(weights: Mapping[str, Array], config: ModelConfig, ids: Array) -> tuple[Array, Back]:
-    """Logits (B, T, V) of the token after each of ``ids`` (B, T); back to the gradients by name."""
+def forward(weights: Weights, config: ModelConfig, ids: Array) -> tuple[Array, Back]:
+    """Logits (B, T, V) of the token after each of ``ids`` (B, T); back: all gradients by name."""
     embedding = weights["model.embed_tokens.weight"]
-    x, backs = embedding[ids], dict[str, Back]()
-    for begin in (f"model.layers.{layer}." for layer in range(config.num_hidden_layers)):
-        own = {n[len(begin) : -7]: w for n, w in weights.items() if n.startswith(begin)}
-        x, backs[begin] = block(x, own, config)
+    x, backs = embedding[ids], list[Back]()
+    for layer in range(config.num_hidden_layers):
+        x, back_block = block(x, weights, f"model.layers.{layer}.", config)
+        backs.append(back_block)
     normed, back_norm = rms_norm(x, weights["model.norm.weight"], config.rms_norm_eps)
-    logits, back_head = linear(normed, embedding)
+    logits, back_output = linear(normed, embedding)
 
     def back(d: Array) -> dict[str, Array]:
-        d, d_embedding = back_head(d)
+        d, d_embedding = back_output(d)
         d, d_norm = back_norm(d)
-        found = {"model.norm.weight": d_norm, "model.embed_tokens.weight": d_embedding}
-        for begin, back_block in reversed(backs.items()):
+        found = {"model.norm.weight": d_norm}
+        for back_block in reversed(backs):
             d, own = back_block(d)
-            found |= {f"{begin}{name}.weight": gradient for name, gradient in own.items()}
-        np.add.at(d_embedding, ids, d)
-        return found
+            found |= own
+        np.add.at(d_embedding, ids, d)  # used twice: for the logits, and looked up
+        return found | {"model.embed_tokens.weight": d_embedding}
 
     return logits, back
 
@@ -410,7 +507,7 @@ def forward(weights: Mapping[str, Array], config: ModelConfig, ids: Array) -> tu
 
 # %%
 def cross_entropy(logits: Array, targets: Array) -> tuple[float, Array]:
-    """Mean of -ln of the probability of each of ``targets`` (B, T); its gradient by ``logits``."""
+    """Mean surprise, -ln p, at ``targets`` (B, T); its gradient with respect to ``logits``."""
     d, at = softmax(logits)[0], (*np.indices(targets.shape), targets)
     loss = float(-np.log(d[at]).mean())
     d[at] -= 1
@@ -453,15 +550,15 @@ for prompt in ("Once upon a time", "The big dog ran to", "Tom was sad because"):
 words = "One day, Tom saw a big dog. The dog was sad. Tom"
 ids = [card.tokenizer.bos, *card.tokenizer.encode(words)]
 names = ["⊢", *(card.tokenizer.decode([id]).replace(" ", "␣") for id in ids[1:])]
-own = {n[15:-7]: w for n, w in weights.items() if n.startswith("model.layers.0.")}
-normed, _ = rms_norm(weights["model.embed_tokens.weight"][ids], own["input_layernorm"], 1e-5)
+own = {name.removeprefix("model.layers.0."): weight for name, weight in weights.items()}
+normed, _ = rms_norm(own["model.embed_tokens.weight"][ids], own["input_layernorm.weight"], 1e-5)
 shares = []
 for head in range(4):
     rows = slice(head * size, (head + 1) * size)
     kept = slice(head // 2 * size, (head // 2 + 1) * size)  # of the key head that it shares
-    place = angles[: len(ids)]
-    q, _ = rotate(normed @ own["self_attn.q_proj"][rows].T, place)
-    k, _ = rotate(normed @ own["self_attn.k_proj"][kept].T, place)
+    turns = angles[: len(ids)]
+    q, _ = rotate(normed @ own["self_attn.q_proj.weight"][rows].T, turns)
+    k, _ = rotate(normed @ own["self_attn.k_proj.weight"][kept].T, turns)
     later = np.triu(np.ones((len(ids), len(ids)), bool), 1)
     shares.append(softmax(np.where(later, -np.inf, q @ k.T / size**0.5))[0])
 
@@ -500,7 +597,8 @@ logits, back = forward(weights, config, inputs)
 loss, d = cross_entropy(logits, targets)
 gradient = back(d)
 
-trainer = EngineTrainer(config, TrainConfig(grad_clip=0.0), weights)
+as_it_is = TrainConfig(grad_clip=0.0)  # does not shorten the gradient, as chapter 6 will
+trainer = EngineTrainer(config, as_it_is, weights)
 engine_loss, norm = trainer.step(inputs, targets, 0.0)
 theirs = trainer.gradient()
 differences = {name: np.abs(gradient[name] - theirs[name]).max() for name in theirs}
@@ -529,13 +627,15 @@ plt.show()
 #
 # ## Exercises
 #
-# **1. How many parameters?** Count the numbers of a Llama with a tied head from its shape. The
-# head size is `hidden / heads`. The form below forgets all but the embedding.
+# **1. How many parameters?** Count the weights of a Llama with a tied embedding from its shape.
+# `inner` is how wide the feed-forward layer is (192 above); a head has `hidden / heads` numbers.
+# The list of names and shapes at the beginning of this chapter helps. The form below forgets all
+# but the embedding.
 
 
 # %% tags=["exercise"]
 def llama_parameters(vocab, hidden, inner, layers, heads, kv_heads):
-    """All numbers of a Llama: embedding, then attention, SwiGLU and norms of each block."""
+    """Embedding; attention, SwiGLU and two norms of each block (layer); the last norm."""
     return vocab * hidden
 
 
@@ -545,8 +645,8 @@ course.check(llama_parameters)
 # %% [markdown]
 # **2. Whose key?** There are `heads` query heads and `kv_heads` key-value heads. Neighbours share:
 # of 4 and 2, query heads 0 and 1 read key-value head 0, and 2 and 3 read 1. Which one does query
-# head `head` read? The form below shares otherwise, as the last of a round does, and a model that
-# was trained the usual way would talk nonsense with it.
+# head `head` read? The form below deals them out in turn: 0, 1, 0, 1. A model that was trained the
+# usual way would talk nonsense with it.
 
 
 # %% tags=["exercise"]
@@ -566,7 +666,7 @@ course.check(key_value_head)
 
 # %% tags=["exercise"]
 def squared_relu(x):
-    """Result of max(x, 0)**2, and back: the gradient by the result to the one by x."""
+    """max(x, 0)**2, and `back`, which turns the gradient with respect to it into that for x."""
     return np.maximum(x, 0) ** 2, lambda d: d
 
 

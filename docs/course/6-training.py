@@ -2,8 +2,8 @@
 # # 6 Training: a model of your own
 #
 # **At the end of this chapter you have** a Llama of your own. Your code trains it, in NumPy, from
-# random numbers, in about a minute and a half of one processor core. It tells tales, and everything
-# in tinybuddy takes it: the command line, the measures, the web page.
+# random numbers, in about two minutes of one processor core. It tells tales, and everything in
+# tinybuddy takes it: the command line, the measures, the web page.
 #
 # **You need** from before: bits per byte (chapter 1), tokens (chapter 2), what a gradient is
 # (chapter 3), and the file `llama.py` of chapter 5, which gives the loss and its gradient.
@@ -34,6 +34,13 @@ from tinybuddy.weights import random_weights
 from training import BATCH, OWN, PEAK, SHAPE, STEPS, TALES
 
 plt.style.use("course.mplstyle")
+
+print(f"{TALES=}")  # tales to learn from
+print(f"{STEPS=}")  # how often the weights are moved
+print(f"{BATCH=}")  # pieces of text that a step reads
+print(f"{PEAK=}")  # the largest learning rate
+print(f"{SHAPE=}")  # the config of the model: how large everything is
+print("OWN =", OWN.relative_to(Path.cwd()))  # the folder in which the model will be
 
 # %% [markdown]
 # ## What goes in
@@ -66,6 +73,11 @@ print(f"{len(row):,} tokens of {tokenizer.vocab_size:,}; the row begins with")
 print([tokenizer.decode([id]) if id > 2 else f"<{id}>" for id in row[:14]])
 
 # %% [markdown]
+# The model sees 128 tokens at a time, so it learns from pieces of the row. A **crop** is 129
+# tokens: all but the last are the inputs, all but the first the targets. That is 128 lessons at
+# once: at each position, what comes next? (It is the reason why attention must not look ahead.)
+# Some crops that are computed together are a **batch**.
+#
 # Before training all weights are small and random, so all tokens are about as probable. The loss
 # must be the surprise of somebody who knows nothing, $\ln 1536$. A loss that begins elsewhere is a
 # mistake in the code; look at it before you train.
@@ -88,9 +100,6 @@ gradient = back(d)
 print(f"loss {loss:.3f} nats a token; knowing nothing costs {math.log(SHAPE.vocab_size):.3f}")
 
 # %% [markdown]
-# A crop of 128 tokens is 128 lessons at once: at each position, what comes next? That is the reason
-# why attention must not look ahead.
-#
 # ## One step downhill, and how far?
 #
 # The gradient says which way the loss grows fastest. So we go the other way; that is **gradient
@@ -131,6 +140,10 @@ plt.title("Queries and keys get a hundred times less than values")
 plt.show()
 
 # %% [markdown]
+# Why? A query acts only through its dot products with keys, and before training keys are small. (If
+# they were five times as large, the gradient of the queries would be five times as large.) And what
+# it moves are only shares, between values that are small too.
+#
 # A rate that is right for the values leaves queries and keys where they are. The toy below has the
 # same trouble in two dimensions: a valley that is steep one way and flat the other. Plain gradient
 # descent must go slowly, or it leaps from wall to wall; and then it hardly moves along the floor.
@@ -157,18 +170,20 @@ def adamw(
     """One step of AdamW (Kingma & Ba 2014, Loshchilov & Hutter 2017), all in place."""
     for name, g in gradient.items():
         weight, mean, square = weights[name], means[name], squares[name]
-        mean += 0.1 * (g - mean)
-        square += 0.01 * (g * g - square)
+        mean += 0.1 * (g - mean)  # 0.9 of the old, 0.1 of the new
+        square += 0.01 * (g * g - square)  # 0.99 and 0.01
         unbiased = mean / (1 - 0.9 ** (step + 1))
         spread = np.sqrt(square / (1 - 0.99 ** (step + 1)))
         if weight.ndim == 2:
-            weight *= 1 - 0.1 * rate
-        weight -= rate * unbiased / (spread + 1e-8)
+            weight *= 1 - 0.1 * rate  # weight decay
+        weight -= rate * unbiased / (spread + 1e-8)  # never by 0
 
 
 # %% [markdown]
-# The divisions by `1 - 0.9 ** (step + 1)` mend the beginning: both means start at 0 and would be
-# too small at first.
+# `mean` forgets a tenth at each step, so it is a mean of about the last ten gradients; `square` one
+# of about the last hundred. Both start at 0 and would be too small at first: after $n$ steps there
+# is only $1 - 0.9^n$ of the first mean there. The divisions mend that. The 0.1 beside the rate is
+# how strong the weight decay is.
 
 # %%
 slope = np.array([1.0, 40.0])  # of the valley 0.5 * (x**2 + 40 * y**2)
@@ -233,8 +248,8 @@ plt.show()
 # %% [markdown]
 # ## Crops, and why they stay within stories
 #
-# A step reads a **batch** of 16 crops. Where should they begin? The obvious answer is: anywhere in
-# the long row.
+# A step reads a batch of 16 crops. Where should they begin? The obvious answer is: anywhere in the
+# long row.
 
 
 # %%
@@ -244,8 +259,14 @@ def anywhere(row: Array, random: np.random.Generator) -> Array:
 
 
 # %% [markdown]
-# But look what such a crop holds. It begins in the middle of one tale and goes on into the next.
-# The other way moves each crop until it lies within one tale:
+# But look what such a crop holds. It begins in the middle of one tale and goes on into the next. We
+# want crops that lie within one tale. Here is how, for each crop:
+#
+# 1. Draw a token of the row: `held`.
+# 2. Place the crop at random, so that it holds that token.
+# 3. If it sticks out of the token's story, push it in.
+#
+# `begins` and `ends` say where each story lies in the row.
 
 
 # %%
@@ -255,9 +276,9 @@ def within_stories(row: Array, random: np.random.Generator) -> Array:
     begins = np.flatnonzero(row == Tokenizer.bos)
     ends = np.append(begins[1:], len(row))
     held = random.integers(0, len(row), BATCH)  # tokens that the crops shall hold
-    story = np.searchsorted(begins, held, side="right") - 1
-    start = held - random.integers(0, length + 1, BATCH)
-    return np.clip(start, begins[story], ends[story] - length - 1)
+    story = np.searchsorted(begins, held, side="right") - 1  # the last that begins by then
+    start = held - random.integers(0, length + 1, BATCH)  # held anywhere, from first to last
+    return np.clip(start, begins[story], ends[story] - length - 1)  # pushed into the story
 
 
 # %%
@@ -279,7 +300,11 @@ panels[0].set_title("A batch of crops; the red ones hold pieces of two tales")
 plt.show()
 
 # %% [markdown]
-# Why does it matter? What begins a tale has nothing to do with the tale before it. In a crop that
+# The third step is what brings in beginnings. Only one of all crops within a tale holds its first
+# token. If all were drawn alike, a first token would be seen 60 times less often than others are on
+# average. But all that stick out at the beginning are pushed there: so it is seen half as often.
+#
+# Why do crops matter? What begins a tale has nothing to do with the tale before it. In a crop that
 # crosses the border the model sees up to 127 tokens that say nothing about what comes; and when it
 # is used, there is *nothing* before the beginning. It has hardly ever seen what it will always be
 # asked for: `<bos>` at position 0, and a story after it.
@@ -318,8 +343,9 @@ heldout = np.array([encode_story(tokenizer, tale)[: CONTEXT + 1] for tale in val
 
 def surprise(weights, rows):
     """Surprise in bits at each token of rows (B, T + 1) after the first: (B, T)."""
-    shares, _ = softmax(forward(weights, SHAPE, rows[:, :-1])[0])
-    return -np.log2(np.take_along_axis(shares, rows[:, 1:, np.newaxis], -1)[..., 0])
+    chances, _ = softmax(forward(weights, SHAPE, rows[:, :-1])[0])  # (B, T, V)
+    # of the V numbers at each position the one whose index is the token that came
+    return -np.log2(np.take_along_axis(chances, rows[:, 1:, np.newaxis], -1)[..., 0])
 
 
 by_position = {}
@@ -370,6 +396,7 @@ def words(count, seed=0):
     for _ in range(count):
         logits, _ = forward(weights, SHAPE, np.array([ids]))
         chances = np.cumsum(softmax(logits[0, -1] / 0.8)[0])
+        # running sums of the probabilities: the first that is above a random number
         ids.append(int(np.searchsorted(chances, random.random() * chances[-1], "right")))
     return tokenizer.decode(ids).replace("\n", " ")
 
@@ -407,7 +434,7 @@ left.set(
 )
 right.plot([*scores], [*scores.values()], "o-")
 for n, rival in rivals.items():
-    bits = score(rival, tokenizer, 10**6, validation[:20]).bits_per_byte
+    bits = score(rival, tokenizer, 10**6, validation[:20]).bits_per_byte  # of unlimited context
     right.axhline(bits, color="C1", linewidth=1)
     at = {"x": STEPS, "ha": "right"} if n == 2 else {"x": 150, "ha": "left"}
     right.text(y=bits + 0.02, s=f"{n}-gram, {rival.stored:,} n-grams", color="C1", **at)
@@ -465,9 +492,10 @@ print(model.generate("Once upon a time", seed=1, max_new_tokens=100))
 # ## Exercises
 #
 # **1. Another schedule.** Many large models are trained with a trapezoid: the share of the peak
-# rate rises in a line over `warmup` steps, as above, stays at 1, and falls in a line over the last
-# `cooldown` steps, so that it would reach 0 in the step after the last. (So one can train on from
-# the plateau.) The form below never comes down.
+# rate rises in a line over `warmup` steps, as above, stays at 1, and falls in a line at the end, so
+# that it would reach 0 in the step after the last. (So one can train on from the plateau.) With 10
+# steps and a cooldown of 4 the last five shares are 1, 1, 0.75, 0.5, 0.25. Where both lines are
+# below 1, the lower one counts. The form below never comes down.
 
 
 # %% tags=["exercise"]
@@ -498,8 +526,9 @@ course.check(gradient_of_batch)
 # %% [markdown]
 # **3. Who is seen how often?** A story has `size` tokens, numbered from 0. There are
 # `size - length + 1` crops of `length` tokens that lie within it. How many of them hold token
-# number `token`? One in the middle is in `length` of them. And the first? (That is why
-# `within_stories` does not simply draw one of these crops: the beginning would hardly be seen.)
+# number `token`? One in the middle of a long story is in `length` of them. And the first? And all
+# of a short one? (Stories have at least `length` tokens.) That is why `within_stories` does not
+# simply draw one of these crops.
 
 
 # %% tags=["exercise"]
@@ -527,8 +556,11 @@ course.check(crops_that_hold)
 # ## On TinyStories
 #
 # The recipe `card` trains the shape of chapter 5 for 1,000 steps of 32 crops on 5,000 stories. It
-# takes 0.9 minutes with the engine and gets 1.441 bits per byte. `tinybuddy-80k` has about as many
-# parameters and gets 1.054: many small choices, found by trying (docs/lab-notes.md), and 36
-# minutes. Two of them you have just seen. Crops within stories are worth 0.005 there in 3,000
-# steps, and 0.010 on the stories of its second version; for free. And the learning rate of the
-# embedding, as first guessed, was eight times too low: to mend that was the largest gain of all.
+# takes 0.9 minutes with the engine, and `tinybuddy-80k-card` gets 1.452 bits per byte.
+# `tinybuddy-80k` has about as many parameters and gets 1.056: many small choices, found by trying
+# (docs/lab-notes.md), and 36 minutes.
+#
+# One of them you have just seen. Crops within stories were worth 0.005 bits per byte after 3,000
+# steps, and 0.010 on TinyStories' second version, which are other stories, all by GPT-4. They
+# cost nothing. The largest gain came from something as plain: there the embedding has a learning
+# rate apart from that of the matrices, and as first guessed it was eight times too low.

@@ -6,9 +6,11 @@
 # language. One seed tells one story: yours and the engine's will be the same to the letter.
 #
 # **You need** from before: softmax (chapter 3), `llama.py` (chapter 5), and the model that you
-# trained in chapter 6. If there is none yet it is trained now, which takes two minutes.
+# trained in chapter 6. If there is none yet it is trained now, which takes about two minutes.
 
 # %%
+from collections import Counter
+
 import course
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,7 +30,8 @@ config, weights, tokenizer = own.config, dict(own.weights), own.tokenizer
 # ## What a model says
 #
 # A language model does not say what comes next. It says how probable everything is. Here is what
-# yours holds at two places of a tale.
+# yours holds after two beginnings of a tale. (The `softmax` of `llama.py` returns a pair, as all
+# functions there do: the probabilities, and its way back, which we do not need here.)
 
 
 # %%
@@ -91,10 +94,15 @@ print(greedy)
 # One wants something between always the best and whatever the model thinks possible. Divide the
 # logits by a **temperature** $T$ before softmax:
 #
-# $$p_i \propto e^{\,\text{logit}_i / T}$$
+# $$p_i = \frac{e^{\,\text{logit}_i / T}}{\sum_j e^{\,\text{logit}_j / T}}$$
 #
-# At $T = 1$ the model is taken at its word. Below, what is probable becomes more so, and at 0 it is
-# greedy. Above, all become alike.
+# Look at the odds of two tokens, $p_i / p_j$: how many times as probable one is as the other. The
+# sum cancels, and $e^{\,\text{lead} / T}$ is left, where the lead is the difference of their
+# logits. So $T = 1$ takes the model at its word. $T = 0.5$ squares all odds: 3 to 1 becomes 9 to 1.
+# $T = 2$ takes their root: 9 to 1 becomes 3 to 1, and all become more alike.
+#
+# The smaller $T$ is, the closer to greedy. $T = 0$ itself would divide by 0; programs make it a
+# rule of its own, greedy.
 
 # %%
 logits = next_logits(read(UNSURE))
@@ -131,8 +139,8 @@ for temperature in (0.3, 1.0, 2.0):
 #
 # - **top-k** (Fan et al. 2018): keep the $k$ best.
 # - **top-p** (Holtzman et al. 2019): keep the best until together they reach $p$.
-# - **min-p** (Nguyen et al. 2024): keep what has at least so many parts of the probability of the
-#   best.
+# - **min-p** (Nguyen et al. 2024): keep each token that is at least $p$ times as probable as the
+#   best ($p = 0.05$: a twentieth).
 
 # %%
 figure, panels = plt.subplots(1, 2, figsize=(11, 3.8), sharey=True)
@@ -172,7 +180,7 @@ plt.show()
 def probabilities(
     logits, seen=(), repetition_penalty=1.0, temperature=0.8, top_k=40, top_p=1.0, min_p=0.0
 ):
-    """Probability (V,) of each token being drawn."""
+    """Probability (V,) of each token being drawn, at a temperature above 0."""
     scores = logits.astype(float)
     if repetition_penalty != 1 and len(seen):
         ids = sorted({*seen})
@@ -182,8 +190,8 @@ def probabilities(
     order = np.argsort(-scores, kind="stable")  # the best first; of two alike the lower id
     if top_k:
         chances[order[top_k:]] = 0
-    before = np.cumsum(chances[order]) - chances[order]
-    if top_p < 1:
+    before = np.cumsum(chances[order]) - chances[order]  # what all better ones have together
+    if top_p < 1:  # before the best there is 0: it always stays
         chances[order[(before >= top_p * chances.sum()) & (before > 0)]] = 0
     chances[chances < min_p] = 0
     return chances / chances.sum()
@@ -198,7 +206,8 @@ def probabilities(
 #
 # But Python's rule is not that of C or of a browser. So tinybuddy brings its own, PCG32 (O'Neill
 # 2014), which can be written in any language that multiplies. Its state is a number of 64 bits. A
-# step multiplies and adds; what comes out are 32 bits, stirred by a turn.
+# step multiplies and adds; what comes out are 32 bits, stirred by a turn. All constants below are
+# its author's.
 
 
 # %%
@@ -220,7 +229,7 @@ class PCG32:
         return (mixed >> turn | mixed << (32 - turn)) % 2**32 if turn else mixed
 
     def uniform(self):
-        """The next number of [0, 1)."""
+        """The next number from 0 on and below 1."""
         return self.next() / 2**32
 
 
@@ -287,10 +296,16 @@ for seed, settings in enumerate(
 #
 # That depends on what one wants; but it can be measured. For each temperature the engine tells a
 # hundred stories. We count how many of their words are words of the training tales at all, and how
-# many of their rows of four words stand in no other of the hundred stories: is it right, and is it
-# something new each time?
+# many of their 4-grams of words (chapter 1) are in no other of the hundred stories: is it right,
+# and is it something new each time?
+
 
 # %%
+def ngrams(story, n):
+    """All n-grams of a list of words."""
+    return [tuple(story[i : i + n]) for i in range(len(story) - n + 1)]
+
+
 stories, _ = course.tales(3000, 0)
 known = {word for story in stories for word in words(story)}
 temperatures = (0.1, 0.3, 0.5, 0.8, 1.0, 1.2, 1.5, 2.0)
@@ -301,12 +316,9 @@ for temperature in temperatures:
         for seed in range(100)
     ]
     right.append(np.mean([word in known for story in told for word in story]))
-    grams = [{*zip(*(story[i:] for i in range(4)), strict=False)} for story in told]
-    held = {}
-    for story in grams:
-        for gram in story:
-            held[gram] = held.get(gram, 0) + 1
-    new.append(np.mean([held[gram] == 1 for story in grams for gram in story]))
+    grams = [{*ngrams(story, 4)} for story in told]  # of each story, each once
+    stories_with = Counter(gram for story in grams for gram in story)
+    new.append(np.mean([stories_with[gram] == 1 for story in grams for gram in story]))
 plt.plot(temperatures, right, "o-", color="C0", label="words that are words")
 plt.plot(temperatures, new, "o-", color="C2", label="4-grams in no other story")
 plt.axvline(0.8, color="C3", zorder=0)
@@ -322,7 +334,8 @@ plt.show()
 # ## Exercises
 #
 # **1. How hot?** The best token leads the second by `lead` in logit. At which temperature is it
-# drawn `times` times as often as the second? The form below forgets that softmax takes powers.
+# drawn `times` times as often as the second (`times` is above 1)? The form below forgets that
+# softmax takes powers.
 
 
 # %% tags=["exercise"]
@@ -358,7 +371,7 @@ course.check(forbidden)
 
 # %% tags=["exercise"]
 def gumbel_draw(logits, uniforms):
-    """Index that is drawn, given as many numbers of (0, 1) as there are logits."""
+    """Index that is drawn, given as many numbers between 0 and 1 as there are logits."""
     return int(np.argmax(logits + uniforms))
 
 

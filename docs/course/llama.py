@@ -1,7 +1,7 @@
 """A whole Llama in NumPy, forward and backward (Touvron et al. 2023, arXiv 2302.13971).
 
-Each function returns its result and `back`, which turns the gradient of the loss by that result
-into the gradients by what went in: the chain rule, one link a function.
+Each function returns its result and `back`, which turns the gradient of the loss with respect to
+that result into those with respect to what went in: the chain rule, one link a function.
 
 Shapes: B sequences, T positions, C hidden size, H query and K key-value heads of D, V vocabulary.
 """
@@ -12,7 +12,7 @@ import numpy as np
 
 from tinybuddy.config import ModelConfig
 
-Array, Back = np.ndarray, Callable
+Array, Back, Weights = np.ndarray, Callable, Mapping[str, np.ndarray]
 
 
 def linear(x: Array, weight: Array) -> tuple[Array, Back]:
@@ -56,16 +56,16 @@ def attention(q: Array, k: Array, v: Array) -> tuple[Array, Back]:
     scores = (rows @ k.swapaxes(2, 3)).reshape(square) * size**-0.5
     later = np.triu(np.ones((length, length), bool), 1)
     shares, back_softmax = softmax(np.where(later, -np.inf, scores))
-    mean = shares.reshape(*shared, length)
+    stacked = shares.reshape(*shared, length)
 
     def back(d: Array) -> tuple[Array, Array, Array]:
         d = d.reshape(*shared, size)
         d_scores = back_softmax((d @ v.swapaxes(2, 3)).reshape(square)) * size**-0.5
         d_scores = d_scores.reshape(*shared, length)
         d_k = d_scores.swapaxes(2, 3) @ rows
-        return (d_scores @ k).reshape(q.shape), d_k, mean.swapaxes(2, 3) @ d
+        return (d_scores @ k).reshape(q.shape), d_k, stacked.swapaxes(2, 3) @ d
 
-    return (mean @ v).reshape(q.shape), back
+    return (stacked @ v).reshape(q.shape), back
 
 
 def swiglu(gate: Array, up: Array) -> tuple[Array, Back]:
@@ -75,7 +75,7 @@ def swiglu(gate: Array, up: Array) -> tuple[Array, Back]:
     return silu * up, lambda d: (d * up * opened * (1 + gate * (1 - opened)), d * silu)
 
 
-def block(x: Array, weights: Mapping[str, Array], config: ModelConfig) -> tuple[Array, Back]:
+def block(x: Array, weights: Weights, begin: str, config: ModelConfig) -> tuple[Array, Back]:
     """Attention, then feed-forward: each reads ``x`` (B, T, C) and adds to it."""
     length, size = x.shape[1], config.head_dim
     pace = config.rope_theta ** (-np.arange(0, size, 2) / size)
@@ -83,7 +83,7 @@ def block(x: Array, weights: Mapping[str, Array], config: ModelConfig) -> tuple[
     backs: dict[str, Back] = {}
 
     def apply(name: str, x: Array) -> Array:
-        w, eps = weights[name], config.rms_norm_eps
+        w, eps = weights[f"{begin}{name}.weight"], config.rms_norm_eps
         y, backs[name] = linear(x, w) if w.ndim == 2 else rms_norm(x, w, eps)
         return y
 
@@ -105,7 +105,7 @@ def block(x: Array, weights: Mapping[str, Array], config: ModelConfig) -> tuple[
         found: dict[str, Array] = {}
 
         def through(name: str, d: Array) -> Array:
-            d, found[name] = backs[name](d)
+            d, found[f"{begin}{name}.weight"] = backs[name](d)
             return d
 
         d_gate, d_up = back_swiglu(through("mlp.down_proj", d))
@@ -119,31 +119,31 @@ def block(x: Array, weights: Mapping[str, Array], config: ModelConfig) -> tuple[
     return x + apply("mlp.down_proj", inner), back
 
 
-def forward(weights: Mapping[str, Array], config: ModelConfig, ids: Array) -> tuple[Array, Back]:
-    """Logits (B, T, V) of the token after each of ``ids`` (B, T); back to the gradients by name."""
+def forward(weights: Weights, config: ModelConfig, ids: Array) -> tuple[Array, Back]:
+    """Logits (B, T, V) of the token after each of ``ids`` (B, T); back: all gradients by name."""
     embedding = weights["model.embed_tokens.weight"]
-    x, backs = embedding[ids], dict[str, Back]()
-    for begin in (f"model.layers.{layer}." for layer in range(config.num_hidden_layers)):
-        own = {n[len(begin) : -7]: w for n, w in weights.items() if n.startswith(begin)}
-        x, backs[begin] = block(x, own, config)
+    x, backs = embedding[ids], list[Back]()
+    for layer in range(config.num_hidden_layers):
+        x, back_block = block(x, weights, f"model.layers.{layer}.", config)
+        backs.append(back_block)
     normed, back_norm = rms_norm(x, weights["model.norm.weight"], config.rms_norm_eps)
-    logits, back_head = linear(normed, embedding)
+    logits, back_output = linear(normed, embedding)
 
     def back(d: Array) -> dict[str, Array]:
-        d, d_embedding = back_head(d)
+        d, d_embedding = back_output(d)
         d, d_norm = back_norm(d)
-        found = {"model.norm.weight": d_norm, "model.embed_tokens.weight": d_embedding}
-        for begin, back_block in reversed(backs.items()):
+        found = {"model.norm.weight": d_norm}
+        for back_block in reversed(backs):
             d, own = back_block(d)
-            found |= {f"{begin}{name}.weight": gradient for name, gradient in own.items()}
-        np.add.at(d_embedding, ids, d)
-        return found
+            found |= own
+        np.add.at(d_embedding, ids, d)  # used twice: for the logits, and looked up
+        return found | {"model.embed_tokens.weight": d_embedding}
 
     return logits, back
 
 
 def cross_entropy(logits: Array, targets: Array) -> tuple[float, Array]:
-    """Mean of -ln of the probability of each of ``targets`` (B, T); its gradient by ``logits``."""
+    """Mean surprise, -ln p, at ``targets`` (B, T); its gradient with respect to ``logits``."""
     d, at = softmax(logits)[0], (*np.indices(targets.shape), targets)
     loss = float(-np.log(d[at]).mean())
     d[at] -= 1

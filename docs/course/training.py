@@ -43,9 +43,9 @@ def within_stories(row: Array, random: np.random.Generator) -> Array:
     begins = np.flatnonzero(row == Tokenizer.bos)
     ends = np.append(begins[1:], len(row))
     held = random.integers(0, len(row), BATCH)  # tokens that the crops shall hold
-    story = np.searchsorted(begins, held, side="right") - 1
-    start = held - random.integers(0, length + 1, BATCH)
-    return np.clip(start, begins[story], ends[story] - length - 1)
+    story = np.searchsorted(begins, held, side="right") - 1  # the last that begins by then
+    start = held - random.integers(0, length + 1, BATCH)  # held anywhere, from first to last
+    return np.clip(start, begins[story], ends[story] - length - 1)  # pushed into the story
 
 
 def schedule(step: int, steps: int, warmup: int = 50) -> float:
@@ -73,13 +73,13 @@ def adamw(
     """One step of AdamW (Kingma & Ba 2014, Loshchilov & Hutter 2017), all in place."""
     for name, g in gradient.items():
         weight, mean, square = weights[name], means[name], squares[name]
-        mean += 0.1 * (g - mean)
-        square += 0.01 * (g * g - square)
+        mean += 0.1 * (g - mean)  # 0.9 of the old, 0.1 of the new
+        square += 0.01 * (g * g - square)  # 0.99 and 0.01
         unbiased = mean / (1 - 0.9 ** (step + 1))
         spread = np.sqrt(square / (1 - 0.99 ** (step + 1)))
         if weight.ndim == 2:
-            weight *= 1 - 0.1 * rate
-        weight -= rate * unbiased / (spread + 1e-8)
+            weight *= 1 - 0.1 * rate  # weight decay
+        weight -= rate * unbiased / (spread + 1e-8)  # never by 0
 
 
 def train(
@@ -116,7 +116,7 @@ def save(weights: dict[str, Array], tokenizer: Tokenizer, folder: Path) -> None:
 def own_model() -> Path:
     """The learner's own model; where chapter 6 has not made it yet, it is trained now."""
     if not OWN.exists():
-        print("There is no model of your own yet: it is trained now, which takes two minutes.")
+        print("There is no model of your own yet: it is trained now, in about two minutes.")
         tokenizer, row = prepare(tales(TALES, 0)[0])
         weights = new_weights()
         for _ in train(weights, row):

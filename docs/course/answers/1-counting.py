@@ -12,7 +12,11 @@ def bits_per_byte_of(probabilities: list[float], text: str) -> float:
 
 
 def cross_entropy_of(truth: list[float], model: list[float]) -> float:
-    return sum(-t * math.log2(m) for t, m in zip(truth, model, strict=True) if t > 0)
+    bits = 0.0
+    for t, m in zip(truth, model, strict=True):
+        if t > 0:
+            bits += t * (-math.log2(m) if m > 0 else math.inf)
+    return bits
 
 
 def different_words_before(words: list[str]) -> dict[str, int]:

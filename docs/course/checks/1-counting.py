@@ -23,13 +23,15 @@ def bits_per_byte_of(attempt: Callable[..., Any]) -> None:
 
 
 def cross_entropy_of(attempt: Callable[..., Any]) -> None:
-    """The truth weighs, the model pays; what never comes costs nothing."""
+    """The truth weighs, the model pays; what never comes is free, what cannot come is not."""
     for truth, model, right in (
         ([0.5, 0.5], [0.5, 0.5], 1.0),
         ([0.5, 0.5], [0.75, 0.25], 1.2075187496),
         ([1.0, 0.0], [0.25, 0.75], 2.0),
         ([0.25, 0.75, 0.0], [0.5, 0.5, 0.0], 1.0),
         ([0.25, 0.25, 0.25, 0.25], [0.125, 0.125, 0.25, 0.5], 2.25),
+        ([0.5, 0.5], [1.0, 0.0], float("inf")),
+        ([0.0, 1.0], [0.0, 1.0], 0.0),
     ):
         expect(attempt(truth, model), right, f"truth {truth} and model {model}")
 

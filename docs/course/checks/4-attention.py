@@ -17,7 +17,7 @@ def causal_mask(attempt: Callable[..., Any]) -> None:
 
 
 def causal_attention(attempt: Callable[..., Any]) -> None:
-    """Against one place after the other."""
+    """Against one position after the other."""
     draw = np.random.default_rng(0)
     for n, d in ((1, 3), (4, 2), (6, 9)):
         q, k, v = (draw.normal(size=(n, d)) * 2 for _ in range(3))
