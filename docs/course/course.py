@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+# Before NumPy is imported: the matrices here are so small that its threads mostly wait for each
+# other, which on a busy machine made chapter 3 take six times as long and more.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
