@@ -39,8 +39,8 @@ class Cluster(NamedTuple):
                 os.kill(process, 9)
 
 
-def started(*arguments: str) -> list[int]:
-    """Begin a node, and return its processes."""
+def started(port: str, *arguments: str) -> list[int]:
+    """Begin a node of the cluster whose head listens at a port, and return its processes."""
     before = {process.pid for process in psutil.process_iter()}
     environment = os.environ | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
     subprocess.run(
@@ -52,7 +52,8 @@ def started(*arguments: str) -> list[int]:
         env=environment,
     )
     new = (process for process in psutil.process_iter(["cmdline"]) if process.pid not in before)
-    return [process.pid for process in new if "/ray/" in " ".join(process.info["cmdline"] or [])]
+    # Others may begin meanwhile: of Ray's, those that name the port are of this cluster.
+    return [process.pid for process in new if port in " ".join(process.info["cmdline"] or [])]
 
 
 @pytest.fixture
@@ -60,16 +61,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     if sys.platform != "linux" or not RAY.exists():
         pytest.skip("needs Ray: pip install 'tinybuddy[cluster]'")
     with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+        port = str(free.getsockname()[1])
     # A short name, since those of sockets may have 107 bytes.
     folder = Path(f"/tmp/ray-{os.getpid()}")
+    address = f"127.0.0.1:{port}"
     head = started(
-        "--head",
-        f"--port={address.partition(':')[2]}",
-        "--include-dashboard=false",
-        f"--temp-dir={folder}",
+        port, "--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder}"
     )
-    found = Cluster(address, head, started(f"--address={address}"))
+    found = Cluster(address, head, started(port, f"--address={address}"))
     yield found
     found.kill(found.node + found.head)
 
