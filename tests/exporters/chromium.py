@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import queue
+import re
 import shutil
 import subprocess
 import tempfile
@@ -51,6 +54,19 @@ def open_page(folder: Path, page: str) -> Any:
             browser.terminate()
             browser.wait(HANG)
             server.shutdown()
+
+
+def check_policy(text: str) -> None:
+    """Hold that a page allows its own style and script alone."""
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy
+    assert policy[1].startswith("default-src 'none'; ")
+    assert "unsafe" not in policy[1]
+    for part in (r"<style>(.*?)</style>", r'<script type="module">(.*?)</script>'):
+        found = re.search(part, text, re.DOTALL)
+        assert found
+        digest = base64.b64encode(hashlib.sha256(found[1].encode("utf-8")).digest()).decode("ascii")
+        assert f"'sha256-{digest}'" in policy[1]
 
 
 class _Handler(SimpleHTTPRequestHandler):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 import shutil
@@ -15,6 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.conftest import HANG
+from tests.exporters.chromium import check_policy
 from tests.exporters.conftest import MODELS, Exports, exporting
 from tinybuddy.corpus.statistics import read_statistics
 from tinybuddy.defaults import DEFAULT_MODEL
@@ -129,15 +128,7 @@ def test_the_page_holds_an_engine_that_generates_the_golden_texts(
 
 def test_the_policy_allows_what_is_in_the_page_alone(pages: Exports):
     text = pages(DEFAULT_MODEL)[0].read_text(encoding="utf-8")
-    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
-    assert policy
-    assert policy[1].startswith("default-src 'none'; ")
-    assert "unsafe" not in policy[1]
-    for part in (r"<style>(.*?)</style>", r'<script type="module">(.*?)</script>'):
-        found = re.search(part, text, re.DOTALL)
-        assert found
-        digest = base64.b64encode(hashlib.sha256(found[1].encode("utf-8")).digest()).decode("ascii")
-        assert f"'sha256-{digest}'" in policy[1]
+    check_policy(text)
 
 
 def test_what_a_stranger_says_of_a_model_is_text(tmp_path: Path):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ pytest.importorskip("matplotlib", reason="needs the extra frontier")
 pytest.importorskip("scipy", reason="needs the extra frontier")
 
 from tests.conftest import HANG
+from tests.exporters.chromium import check_policy
 from tests.exporters.test_html import AXE
 from tests.frontier.made import study, written
 from tests.frontier.test_plot import HOSTILE, STORIES
@@ -58,15 +57,7 @@ def opened(browser: Any) -> Iterator[Opened]:
 
 def test_the_policy_allows_what_is_in_the_page_alone(page_file: Path):
     text = page_file.read_text("utf-8")
-    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
-    assert policy
-    assert policy[1].startswith("default-src 'none'; ")
-    assert "unsafe" not in policy[1]
-    for part in (r"<style>(.*?)</style>", r'<script type="module">(.*?)</script>'):
-        found = re.search(part, text, re.DOTALL)
-        assert found
-        digest = base64.b64encode(hashlib.sha256(found[1].encode("utf-8")).digest()).decode("ascii")
-        assert f"'sha256-{digest}'" in policy[1]
+    check_policy(text)
     assert not re.findall(r"(?:src|href)=", text)
 
 

@@ -10,7 +10,7 @@ import io
 import tempfile
 import zipfile
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,16 @@ from tinybuddy.backends.interface import Stopped
 from tinybuddy.config import Recipe
 from tinybuddy.evaluation.evidence import Evidence
 from tinybuddy.evaluation.session import take_scorecard, without_nan
+from tinybuddy.exporters.golden import BITS, rounded
 from tinybuddy.formats.compact import pack_compact
 from tinybuddy.formats.hub import read_model
 from tinybuddy.formats.runs import best_checkpoint
 from tinybuddy.progress import Hooks
-from tinybuddy.quantization import quantized
 from tinybuddy.scoring import score as bits_per_byte
 from tinybuddy.training.checkpoint import read_metadata, read_metrics
 from tinybuddy.training.dataset import Dataset
 from tinybuddy.training.loop import fit
 from tinybuddy.training.stop import Stop
-
-TYPES = {32: "float32", 8: "int8", 4: "int4"}  # of weights, by their bits
 
 
 @dataclass(frozen=True)
@@ -102,16 +100,12 @@ def score(name: str, run: bytes, evidence: Evidence) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         unpack(run, Path(folder))
         card, files = take_scorecard(folder, evidence), read_model(best_checkpoint(Path(folder)))
-    stored = {}
-    for bits in (32, 8, 4):
-        rounded = files if bits == 32 else replace(files, weights=quantized(files.weights, bits))
+    stored, context = {}, files.config.max_position_embeddings
+    for kind, bits in BITS.items():
         size = 4 * files.config.parameters if bits == 32 else len(pack_compact(files, bits))
-        backend, context = (
-            open_backend(files.config, rounded.weights),
-            files.config.max_position_embeddings,
-        )
+        backend = open_backend(files.config, rounded(files, bits).weights)
         found = bits_per_byte(backend, files.tokenizer, context, evidence.validation)
-        stored[TYPES[bits]] = {"bytes": size, "bits_per_byte": found.bits_per_byte}
+        stored[kind] = {"bytes": size, "bits_per_byte": found.bits_per_byte}
     values = {name: value.to_mapping() for name, value in card.values().items()}
     return {
         "speaks_english": card.speaks_english,
