@@ -118,7 +118,16 @@ class ModelConfig(_Checked):
     """The shape of a Llama, under the names that ``transformers.LlamaConfig`` gives it.
 
     The defaults are the reference model: 83,856 parameters. The head is tied to the embedding, and
-    there are no biases.
+    there are no biases (Touvron et al. 2023, arXiv 2302.13971; grouped queries: Ainslie et al.
+    2023, arXiv 2305.13245).
+
+    Raises:
+        UsageError: for a value out of its range, or values that do not go together.
+
+    Examples:
+        >>> config = tinybuddy.ModelConfig(hidden_size=32, num_hidden_layers=4)
+        >>> config.parameters, config.head_dim
+        (119072, 8)
     """
 
     vocab_size: int = _setting(1024, "Distinct tokens; token ids are stored as uint16.", 4, 65_535)
@@ -159,7 +168,12 @@ class ModelConfig(_Checked):
         return self.hidden_size // self.num_attention_heads
 
     def breakdown(self) -> dict[str, int]:
-        """Parameters by part; the output head is tied to the embedding and counts once."""
+        """Parameters by part; the output head is tied to the embedding and counts once.
+
+        Examples:
+            >>> tinybuddy.ModelConfig().breakdown()
+            {'embedding': 49152, 'attention': 6912, 'feed_forward': 27648, 'norms': 144}
+        """
         h, layers = self.hidden_size, self.num_hidden_layers
         kv = self.num_key_value_heads * self.head_dim
         return {
@@ -177,7 +191,19 @@ class ModelConfig(_Checked):
 
 @dataclass(frozen=True)
 class TrainConfig(_Checked):
-    """What a run reads, how it trains and when it evaluates. The defaults are recipe `card`."""
+    """What a run reads, how it trains and when it evaluates. The defaults are recipe `card`.
+
+    AdamW is Loshchilov & Hutter 2019 (arXiv 1711.05101), Muon Jordan 2024
+    (github.com/KellerJordan/Muon).
+
+    Raises:
+        UsageError: for a value out of its range, or not among those allowed.
+
+    Examples:
+        >>> config = tinybuddy.TrainConfig(steps=100, warmup_steps=10, schedule="linear")
+        >>> [round(config.rate(step), 5) for step in (0, 9, 55, 99)]
+        [0.0005, 0.005, 0.0025, 6e-05]
+    """
 
     data: str = _setting(
         "auto",
@@ -307,7 +333,20 @@ class TrainConfig(_Checked):
 
 @dataclass(frozen=True)
 class SampleConfig(_Checked):
-    """How the next token is drawn; applied in the order of the fields."""
+    """How the next token is drawn; applied in the order of the fields.
+
+    Top-p is Holtzman et al. 2020 (arXiv 1904.09751), min-p Nguyen et al. 2024 (arXiv 2407.01082),
+    the repetition penalty Keskar et al. 2019 (arXiv 1909.05858).
+
+    Raises:
+        UsageError: for a value out of its range.
+
+    Examples:
+        >>> tinybuddy.SampleConfig(temperature=-1)
+        Traceback (most recent call last):
+            ...
+        tinybuddy.errors.UsageError: temperature must lie between 0.0 and 100.0, not -1.0.
+    """
 
     repetition_penalty: float = _setting(1.0, "Above 1 makes seen tokens rarer.", 0.01, 100.0)
     temperature: float = _setting(0.8, "0 always takes the best token.", 0.0, 100.0)
@@ -337,8 +376,21 @@ NOT_OF_THE_RECIPE = frozenset(
 class Recipe:
     """Everything that makes a model: its shape, its training, and how it is sampled.
 
-    ``expected`` maps a text's name to the validation curve that others saw on it, as
-    ``{"steps": [...], "bits_per_byte": [...]}``.
+    Attributes:
+        name: letters, digits, ``.``, ``-`` and ``_``.
+        model: the shape.
+        train: the training.
+        sample: how the model is sampled unless a call says otherwise.
+        expected: by a text's name the validation curve that others saw on it, as
+            ``{"steps": [...], "bits_per_byte": [...]}``.
+
+    Raises:
+        UsageError: for a name that cannot name a file, or a vocabulary too small for its tokenizer.
+
+    Examples:
+        >>> recipe = tinybuddy.Recipe("mine", tinybuddy.ModelConfig(vocab_size=512))
+        >>> recipe.model.parameters
+        59280
     """
 
     name: str = "card"
@@ -363,6 +415,11 @@ class Recipe:
 
         Raises:
             UsageError: for an unknown key or an impossible value.
+
+        Examples:
+            >>> recipe = tinybuddy.load_recipe("card").with_settings({"top_k": 10, "steps": 500})
+            >>> recipe.sample.top_k, recipe.train.steps
+            (10, 500)
         """
         sections = {name: getattr(self, name) for name in ("model", "train", "sample")}
         owner = {item.name: name for name, part in sections.items() for item in fields(part)}

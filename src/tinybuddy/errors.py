@@ -2,11 +2,25 @@
 
 
 class TinybuddyError(Exception):
-    """What was asked could not be done (exit code 1)."""
+    """What was asked could not be done (exit code 1). Its text is a sentence that says what to do.
+
+    Examples:
+        >>> tinybuddy.load("tinybuddy-80")
+        Traceback (most recent call last):
+            ...
+        tinybuddy.errors.TinybuddyError: There is no model 'tinybuddy-80': did you mean ...
+    """
 
 
 class UsageError(TinybuddyError):
-    """What was asked makes no sense as written: a wrong option, key or value (exit code 2)."""
+    """What was asked makes no sense as written: a wrong option, key or value (exit code 2).
+
+    Examples:
+        >>> tinybuddy.load_recipe("cart")
+        Traceback (most recent call last):
+            ...
+        tinybuddy.errors.UsageError: There is no recipe 'cart': did you mean 'card'?
+    """
 
 
 class NotInstalledError(TinybuddyError):
@@ -14,7 +28,16 @@ class NotInstalledError(TinybuddyError):
 
 
 class TinybuddyWarning(UserWarning):
-    """What a reader should know of a result that could be given all the same."""
+    """What a reader should know of a result that could be given all the same.
+
+    Examples:
+        >>> import warnings
+        >>> model = tinybuddy.load()
+        >>> with warnings.catch_warnings(record=True, action="always") as caught:
+        ...     text = model.generate("The sun 日", max_new_tokens=1)
+        >>> print(caught[0].message)
+        (the model does not know 日, and skips it)
+    """
 
 
 def counted(number: int, noun: str, nouns: str = "") -> str:

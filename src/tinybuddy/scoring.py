@@ -31,6 +31,13 @@ class Score:
             and its end.
         story_bytes: of each story (stories,), its UTF-8 bytes, and one for its end.
         tokens: predictions made.
+
+    Examples:
+        >>> score = tinybuddy.load().score(["A cat sat.", "A dog ran home."])
+        >>> score.story_bytes
+        array([11, 16])
+        >>> score.bits_per_byte == score.bits / score.bytes
+        True
     """
 
     story_bits: NDArray[np.float64]

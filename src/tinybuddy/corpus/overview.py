@@ -44,6 +44,11 @@ def describe_corpus(
     Raises:
         UsageError: if ``out`` is neither ``.txt`` nor ``.jsonl``.
         TinybuddyError: if the text cannot be read or the file not written, or is there already.
+
+    Examples:
+        >>> found = tinybuddy.describe_corpus(["A cat sat.", "A dog ran.", "A cat sat."])
+        >>> found["stories"], found["bytes"], found["duplicates"]
+        (2, 20, 1)
     """
     target = expanded(out) if out else None
     if target and target.suffix not in (".txt", ".jsonl"):

@@ -61,6 +61,14 @@ class Evaluation:
         seconds: that all of it took.
         date: when it was done, in UTC.
         notes: what a reader should know of how it was done.
+
+    Examples:
+        >>> found = tinybuddy.evaluate("tinybuddy-80k-card")
+        >>> found.speaks_english
+        False
+        >>> card = found.scorecards[0]
+        >>> [name for name, value in card.values().items() if value.passed is False]
+        ['words.english', 'grammar.pairs']
     """
 
     scorecards: list[Scorecard]
@@ -139,6 +147,11 @@ def evaluate(
     Raises:
         UsageError: without a model, or for an impossible value.
         TinybuddyError: if a model or the data cannot be read, or a model is broken.
+
+    Examples:
+        >>> found = tinybuddy.evaluate("tinybuddy-80k-int4")
+        >>> found.speaks_english is None  # open: only with its training text could it be yes
+        True
     """
     if not models:
         raise UsageError("evaluate needs a model: give a directory or a released name.")

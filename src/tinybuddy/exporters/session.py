@@ -45,12 +45,19 @@ def export(
         weights: their type, such as ``int8``, where a format has several; by default its first.
         force: replace what is there.
 
+    Returns:
+        Where it lies, and what was seen to do with it as the model does.
+
     Raises:
         UsageError: for an unknown format or type of weights.
         TinybuddyError: if there is no such model, the format cannot hold it, ``out`` is taken, or
             cannot be written, or holds the model or the working directory, the format's extra is
             not installed, or the result does not do what the model does. What was at ``out`` is as
             it was then.
+
+    Examples:
+        >>> tinybuddy.export("compact", "tinybuddy-80k-int4", "story.buddy").checked
+        'read again, it is the same model'
     """
     if format not in FORMATS:
         raise UsageError(unknown("format", format, FORMATS))

@@ -16,12 +16,19 @@ from tinybuddy.recipes import load_recipe, recipe_names
 def info(subject: str) -> dict[str, Any]:
     """Count the parameters of a recipe, a model directory or file, a run, or a config.json.
 
+    Args:
+        subject: its name or path.
+
     Returns:
         ``name``, ``parameters``, ``breakdown`` by part, ``bytes`` as float32, and ``shape``.
 
     Raises:
         UsageError: if there is no recipe or model of this name.
         TinybuddyError: if it is none of these.
+
+    Examples:
+        >>> tinybuddy.info("card")["breakdown"]
+        {'embedding': 49152, 'attention': 6912, 'feed_forward': 27648, 'norms': 144}
     """
     config = _shape(subject)
     return {

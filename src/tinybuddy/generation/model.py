@@ -39,6 +39,10 @@ class Model:
         path: the directory or file that it was read from, if it was.
         on_note: called with what a reader should know of a story; by default it is a
             `TinybuddyWarning`.
+
+    Examples:
+        >>> tinybuddy.load("tinybuddy-60k")
+        <Model tinybuddy-60k: 59,832 parameters, context 128 tokens>
     """
 
     def __init__(
@@ -82,6 +86,11 @@ class Model:
 
         Raises:
             TinybuddyError: if its tokenizer is not of this package, or it cannot be written.
+
+        Examples:
+            >>> folder = tinybuddy.load().save("my-model")
+            >>> tinybuddy.load(folder).name
+            'my-model'
         """
         from tinybuddy.formats.hub import write_model
 
@@ -113,10 +122,19 @@ class Model:
             seed: of the random numbers: the same seed gives the same story; None draws one.
             max_new_tokens: tokens after the prompt at most.
             stop: a text that ends the story, or several; it is no part of the story.
-            settings: fields of `SampleConfig`, such as ``temperature=0.5``.
+            settings: fields of `SampleConfig`, such as ``temperature=0.5``; by default those of
+                `sample_config`.
+
+        Returns:
+            Texts that, joined, are the story; none ends within a character.
 
         Raises:
             UsageError: for an unknown setting or an impossible value, before any token is drawn.
+
+        Examples:
+            >>> model = tinybuddy.load()
+            >>> list(model.stream("One day", seed=1, max_new_tokens=6))
+            ['One day', ',', ' a', ' girl', ' name', 'd', ' Lily']
         """
         if not isinstance(prompt, str):
             raise UsageError(f"The prompt must be text, not {type(prompt).__name__}.")
@@ -140,11 +158,34 @@ class Model:
         return chain([prompt], pieces) if prompt else pieces
 
     def generate(self, prompt: str = "", **settings: Any) -> str:
-        """Return the whole story, prompt first; takes and raises what `stream` does."""
+        """Return the whole story, prompt first; takes and raises what `stream` does.
+
+        Examples:
+            >>> tinybuddy.load().generate("Once upon a time", stop=".", temperature=0)
+            'Once upon a time, there was a little girl named Lily'
+        """
         return "".join(self.stream(prompt, **settings))
 
     def score(self, stories: str | Iterable[str]) -> Score:
-        """Bits and bytes of one story or several; `Score.bits_per_byte` is the headline."""
+        """Say how well the model predicts one story or several, each by itself.
+
+        Args:
+            stories: a text, or texts.
+
+        Returns:
+            Bits and bytes of each; `Score.bits_per_byte` is the headline.
+
+        Raises:
+            UsageError: for what is no Unicode text.
+            TinybuddyError: without a story, or if the model's probabilities are not numbers.
+
+        Examples:
+            >>> model = tinybuddy.load()
+            >>> good = model.score("Once upon a time, a dog found a ball.")
+            >>> bad = model.score("Time a upon once, ball a found dog a.")
+            >>> good.bits_per_byte < bad.bits_per_byte
+            True
+        """
         from tinybuddy.scoring import score
 
         stories = [stories] if isinstance(stories, str) else stories
@@ -186,6 +227,10 @@ def load(model: str | Path = DEFAULT_MODEL, threads: int = 1, backend: str = "en
     Raises:
         UsageError: if there is no such back end.
         TinybuddyError: if there is no such model, it is damaged, or the back end is not installed.
+
+    Examples:
+        >>> tinybuddy.load("tinybuddy-60k-int4").parameters
+        59832
     """
     return _open(open_model(model), threads, backend)
 

@@ -22,9 +22,17 @@ def recipe_names() -> list[str]:
 def load_recipe(name: str | Path) -> Recipe:
     """Read a published recipe by name, or a TOML file by path.
 
+    Args:
+        name: a published name, or the path of a file.
+
     Raises:
         UsageError: for an unknown name or key, an impossible value, or broken TOML.
         TinybuddyError: if the file cannot be read.
+
+    Examples:
+        >>> recipe = tinybuddy.load_recipe("card")
+        >>> recipe.train.steps, recipe.train.learning_rate
+        (1000, 0.005)
     """
     path = expanded(name)
     if str(name) in recipe_names():

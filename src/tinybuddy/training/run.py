@@ -19,7 +19,15 @@ class Run:
 
     Attributes:
         path: its directory.
-        result: what ``tinybuddy train --json`` prints.
+        result: what ``tinybuddy train --json`` prints: among others ``bits_per_byte`` of the
+            validation stories, ``parameters``, ``seconds`` and ``tokens_per_second``.
+
+    Examples:
+        >>> run = tinybuddy.train(data="tales", stories=100, steps=2, hidden_size=16, out="a-run")
+        >>> run.result["parameters"], run.model.parameters
+        (26416, 26416)
+        >>> [row["step"] for row in run.metrics]
+        [1, 2]
     """
 
     path: Path

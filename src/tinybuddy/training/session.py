@@ -70,6 +70,12 @@ def train(
         UsageError: for an unknown or impossible setting.
         TinybuddyError: if the data, the directory or the numbers do not allow it.
         KeyboardInterrupt: on Ctrl-C, once a checkpoint is saved.
+
+    Examples:
+        >>> texts = [f"The cat has {number} red balls. It is happy." for number in range(200)]
+        >>> run = tinybuddy.train(data=texts, steps=20, hidden_size=16, out="cats")
+        >>> run.metrics[0]["loss"] > run.metrics[-1]["loss"]
+        True
     """
     default = DEFAULT_RECIPE_FROM if settings.get("from_model") else DEFAULT_RECIPE
     data = _as_data(settings.get("data", ""))
@@ -119,6 +125,12 @@ def resume(run: str | Path, hooks: Hooks | None = None, *, steps: int | None = N
         UsageError: if it has done as many steps already.
         TinybuddyError: if there is no run, another process writes it, or its data has changed.
         KeyboardInterrupt: on Ctrl-C, once a checkpoint is saved.
+
+    Examples:
+        >>> texts = [f"The dog has {number} red balls. It is happy." for number in range(200)]
+        >>> run = tinybuddy.train(data=texts, steps=2, hidden_size=16, out="short")
+        >>> tinybuddy.resume("short", steps=3).result["steps"]
+        3
     """
     run = expanded(run)
     read_recipe(run)  # before a lock makes the folder

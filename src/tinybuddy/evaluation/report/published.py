@@ -42,6 +42,10 @@ def released_models() -> list[dict[str, Any]]:
         Of each ``name``, ``parameters``, ``kilobytes`` (of 1,000 bytes: the weights as float32, or
         all of a compact file), ``bits_per_byte`` of the validation stories, ``verdict`` (YES, NO or
         OPEN), ``fails`` (the values that fail) and ``default``: whether it is what the verbs take.
+
+    Examples:
+        >>> [row["name"] for row in tinybuddy.released_models() if row["default"]]
+        ['tinybuddy-80k']
     """
     known = {record.name: record for record in records()}
     found = []
