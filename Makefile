@@ -15,7 +15,7 @@ CHECK_ENGINE := $(BIN)/python -c "import sys, tinybuddy.backends.engine.library 
 # A worker a processor; 8 at most, since each that imports PyTorch takes 0.5 GB.
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: help story course test test-all check reproduce bench wheels clean
+.PHONY: help story course docs test test-all check reproduce bench wheels clean
 help:  ## list what can be made
 	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1\t/p' Makefile | expand -t 18
 
@@ -35,6 +35,10 @@ story: $(VENV)/story  ## install, train a model, tell its story
 course: $(VENV)/story  ## install, open the course in a browser
 	@$(INSTALL) -c constraints.txt -e '.[lab]'
 	$(BIN)/jupyter lab docs/course
+
+docs: $(VENV)/docs  ## the site, in build/site; it needs no network once that is installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open build/site/index.html"
 
 test: check  ## install, lint, types, imports, the fast tests
 	$(PYTEST)
@@ -66,7 +70,7 @@ wheels: $(VENV)/test  ## wheels of every platform, in dist
 	@ls -l dist
 
 $(VENV)/test-all: $(VENV)/test
-	@for extra in browser cluster; do $(INSTALL) -c constraints.txt -e ".[$$extra]" || \
+	@for extra in browser cluster docs; do $(INSTALL) -c constraints.txt -e ".[$$extra]" || \
 		echo "What $$extra needs could not be installed: its tests are skipped."; done
 	@echo "Compiling llama.cpp for its tests; it takes ten minutes of one core ..."
 	@$(INSTALL) -c constraints.txt -e '.[llama-cpp]' && touch $@ || \
@@ -85,6 +89,10 @@ $(VENV)/story: pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) ..."
 	@$(INSTALL) -c constraints.txt -e .
 	@$(CHECK_ENGINE)
+	@touch $@
+
+$(VENV)/docs: $(VENV)/story
+	@$(INSTALL) -c constraints.txt -e '.[docs]'
 	@touch $@
 
 $(VENV)/test: pyproject.toml constraints.txt tests/transformers4.txt

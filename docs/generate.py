@@ -32,9 +32,9 @@ def cli_page() -> str:
     os.environ["COLUMNS"] = "96"
     parser = build_parser()
     verbs = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
-    parts = [WARNING, "# The command line\n", f"```\n{parser.format_help()}```\n"]
+    parts = [WARNING, "# The command line\n", f"```text\n{parser.format_help()}```\n"]
     for name, verb in verbs.choices.items():
-        parts += [f"## tinybuddy {name}\n", f"```\n{verb.format_help()}```\n"]
+        parts += [f"## tinybuddy {name}\n", f"```text\n{verb.format_help()}```\n"]
     parts += [
         "## Everywhere\n",
         "Progress and talk go to standard error, results to standard output; `--json` prints one "

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,10 +55,50 @@ def test_every_file_of_the_tree_exists_and_every_module_is_in_it():
 
 
 def test_links_lead_somewhere():
+    """The part behind the # of a link to a file of code is a name that it defines."""
+    named = 0
     for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
-        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text("utf-8")):
+        for target, name in re.findall(r"\]\(([^)#\s]+)(?:#([^)\s]+))?\)", page.read_text("utf-8")):
             if "://" not in target:
-                assert (page.parent / target).exists(), f"{page.name}: {target}"
+                path = (page.parent / target).resolve()
+                assert path.exists(), f"{page.name}: {target}"
+                if name and path.suffix in (".c", ".py"):
+                    assert defines(path, name), f"{page.name}: {target} has no {name}"
+                    named += 1
+    assert named >= 40  # the map of how-it-works.md
+
+
+def defines(path: Path, name: str) -> bool:
+    if path.suffix == ".c":
+        return re.search(rf"^\w.*\b{name}\(", path.read_text("utf-8"), re.MULTILINE) is not None
+    parts = path.relative_to(ROOT / "src").with_suffix("").parts
+    value: object = import_module(".".join(part for part in parts if part != "__init__"))
+    for word in name.split("."):
+        value = getattr(value, word, None)
+    return value is not None
+
+
+def test_a_name_that_a_file_does_not_define_is_seen():
+    folder = ROOT / "src" / "tinybuddy"
+    assert defines(folder / "sampling.py", "PCG32.uniform")
+    assert not defines(folder / "sampling.py", "PCG32.normal")
+    assert defines(folder / "backends" / "engine" / "sample.c", "tb_sample")
+    assert not defines(folder / "backends" / "engine" / "sample.c", "tb_samples")
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")), ids=lambda page: page.stem)
+def test_every_block_of_a_page_is_run_or_marked(page: Path):
+    """What is in `console` is run; what could be typed and is not says why."""
+    text = page.read_text("utf-8")
+    for before, language in re.findall(
+        r"(?:^|\n)(.*)\n```(\S*)\n.*?\n```(?=\n|$)", text, re.DOTALL
+    ):
+        if language in ("sh", "python", "js"):
+            assert before.rpartition("\n")[2].startswith("<!-- not run: "), (
+                f"{page}: {before[-80:]}"
+            )
+        else:
+            assert language in ("console", "text", "toml", "yaml", "ini", "dockerfile"), page
 
 
 # What a page may show for readers and this test leaves alone: it installs, or takes minutes.
@@ -111,7 +152,7 @@ def test_a_page_shows_all_that_is_printed():
 
 def _pages() -> list[str]:
     pages = [
-        path for path in (ROOT / "docs").glob("*.md") if "```console" in path.read_text("utf-8")
+        path for path in (ROOT / "docs").rglob("*.md") if "```console" in path.read_text("utf-8")
     ]
     return ["README.md", *(str(path.relative_to(ROOT)) for path in sorted(pages))]
 

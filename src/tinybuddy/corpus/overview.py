@@ -47,8 +47,8 @@ def describe_corpus(
 
     Examples:
         >>> found = tinybuddy.describe_corpus(["A cat sat.", "A dog ran.", "A cat sat."])
-        >>> found["stories"], found["bytes"], found["duplicates"]
-        (2, 20, 1)
+        >>> found["stories"], found["validation_stories"], found["duplicates"]
+        (1, 1, 1)
     """
     target = expanded(out) if out else None
     if target and target.suffix not in (".txt", ".jsonl"):
