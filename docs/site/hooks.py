@@ -58,7 +58,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Let the links of a page lead to where the site has what they are about."""
-    if page.file.src_uri in WIDE:
+    if page.file.src_uri in WIDE or page.file.src_uri.startswith(f"{SOURCE}/"):
         page.meta["hide"] = ["navigation", "toc"]
     here = origin(page.file.src_uri)
 
