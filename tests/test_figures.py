@@ -17,7 +17,10 @@ LINES: list[dict[str, Any]] = [
 FIELDS = {"page", "name", "value", "spread", "kind", "command", "machine", "date", "commit"}
 GENERATED = {"docs/cli.md", "docs/recipes.md"}  # by docs/generate.py, from the code
 PAGES = sorted(
-    {p.relative_to(ROOT).as_posix() for p in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
+    {
+        p.relative_to(ROOT).as_posix()
+        for p in [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("docs/how-to/*.md")]
+    }
     - GENERATED
 )
 # A number with decimals, of three digits or more that is no year, or before one of these.
