@@ -192,11 +192,13 @@ def test_the_search_finds_a_page_without_a_server(opened: Any):
 def test_one_plays_with_the_default_model(opened: Any, tmp_path: Path):
     page = opened("play", viewport={"width": 1400, "height": 900})
     frame = page.frame_locator("iframe.play")
+    ended = frame.locator("#status", has_text=re.compile("The end|It went on"))
+    ended.wait_for()  # of the story that it begins with: from here on it hears clicks
     frame.locator("#prompt").fill("A cat")
     frame.locator("#seed").fill("12")
     frame.get_by_text("Tell it").click()
     frame.locator("#story .given", has_text="cat").wait_for()
-    frame.locator("#status", has_text=re.compile("The end|It went on")).wait_for()
+    ended.wait_for()
     told = frame.locator("#story").evaluate("story => story.textContent")
     buddy = export("compact", "tinybuddy-80k", tmp_path / "story.buddy", weights="int8").path
     assert told == load(buddy).generate("A cat", seed=12)
