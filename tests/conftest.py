@@ -20,6 +20,8 @@ from tinybuddy.progress import Hooks
 from tinybuddy.training.run import Run
 from tinybuddy.training.session import train
 
+Opened = Callable[..., Any]  # of a page: its file, what follows in its link, and how
+
 # A model that learns in a second: the settings of every test that must train.
 SMALL = {
     "vocab_size": 320,
@@ -68,6 +70,32 @@ def browser() -> Iterator[Any]:
         opened = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield opened
         opened.close()
+
+
+@pytest.fixture
+def opened(browser: Any) -> Iterator[Opened]:
+    """Open a page from its file, without a network; nothing may go wrong in it."""
+    contexts, wrong = [], []
+
+    def open_file(path: Path, link: str = "", **how: Any) -> Any:
+        context = browser.new_context(offline=True, reduced_motion="reduce", **how)
+        context.set_default_timeout(1000 * HANG)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: wrong.append(request.url) if _out(request.url) else None)
+        page.goto(path.as_uri() + link)
+        return page
+
+    yield open_file
+    for context in contexts:
+        context.close()
+    assert not wrong
+
+
+def _out(url: str) -> bool:
+    return not url.startswith(("file:", "blob:", "data:"))
 
 
 @pytest.fixture(scope="session")

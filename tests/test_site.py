@@ -7,16 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
 from filelock import FileLock
 
-from tests.conftest import HANG
+from tests.conftest import HANG, Opened
 from tests.exporters.test_html import AXE
 from tinybuddy.exporters.session import export
 from tinybuddy.generation.model import load
@@ -142,38 +140,17 @@ def test_the_reference_has_every_public_name(site: Path):
     assert anchors >= set(tinybuddy.__all__)
 
 
-@pytest.fixture
-def opened(browser: Any, site: Path) -> Iterator[Any]:
-    """Open a page from its file, without a network; nothing may go wrong in it."""
-    contexts, wrong = [], []
-
-    def open_page(name: str, **how: Any) -> Any:
-        context = browser.new_context(offline=True, reduced_motion="reduce", **how)
-        context.set_default_timeout(1000 * HANG)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda request: wrong.append(request.url) if _out(request.url) else None)
-        page.goto((site / f"{name}.html").as_uri())
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not wrong
-
-
-def _out(url: str) -> bool:
-    return not url.startswith(("file:", "blob:", "data:"))
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1400])
 @pytest.mark.parametrize("name", KINDS)
-def test_a_page_fits_and_axe_finds_no_violation(name: str, width: int, scheme: str, opened: Any):
+def test_a_page_fits_and_axe_finds_no_violation(
+    name: str, width: int, scheme: str, opened: Opened, site: Path
+):
     if not AXE.exists():
         pytest.skip(f"needs axe-core: npm ci --prefix {AXE.parents[2]}")
-    page = opened(name, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = opened(
+        site / f"{name}.html", viewport={"width": width, "height": 900}, color_scheme=scheme
+    )
     assert page.evaluate("document.documentElement.scrollWidth") == width
     page.evaluate(AXE.read_text("utf-8"))
     # The page of a model is tested by itself.
@@ -182,15 +159,15 @@ def test_a_page_fits_and_axe_finds_no_violation(name: str, width: int, scheme: s
     assert {each["id"] for each in found["passes"]} >= {"color-contrast", "html-has-lang"}
 
 
-def test_the_search_finds_a_page_without_a_server(opened: Any):
-    page = opened("index", viewport={"width": 1400, "height": 900})
-    page.fill(".md-search__input", "Kneser-Ney")
+def test_the_search_finds_a_page_without_a_server(opened: Opened, site: Path):
+    page = opened(site / "index.html", viewport={"width": 1400, "height": 900})
+    page.locator(".md-search__input").press_sequentially("Kneser-Ney")  # it hears keys alone
     page.locator(".md-search-result__link").first.wait_for()
     assert "Kneser" in page.inner_text(".md-search-result__list")
 
 
-def test_one_plays_with_the_default_model(opened: Any, tmp_path: Path):
-    page = opened("play", viewport={"width": 1400, "height": 900})
+def test_one_plays_with_the_default_model(opened: Opened, site: Path, tmp_path: Path):
+    page = opened(site / "play.html", viewport={"width": 1400, "height": 900})
     frame = page.frame_locator("iframe.play")
     ended = frame.locator("#status", has_text=re.compile("The end|It went on"))
     ended.wait_for()  # of the story that it begins with: from here on it hears clicks

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from tests.conftest import HANG
+from tests.conftest import Opened
 from tests.exporters.chromium import check_policy
 from tests.exporters.conftest import MODELS, Exports, exporting
 from tinybuddy.corpus.statistics import read_statistics
@@ -26,7 +26,6 @@ from tinybuddy.formats.loaded import ModelFiles
 from tinybuddy.formats.references import find_directory, open_model
 from tinybuddy.training.metadata import statistics_beside
 
-Opened = Callable[..., Any]
 AXE = Path(__file__).parent / "node" / "node_modules" / "axe-core" / "axe.min.js"
 SHIFTED = """new Promise((resolve) => {
   let total = 0;
@@ -58,32 +57,6 @@ HOSTILE = {
 def pages(reference: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Exports:
     """The page of one of `MODELS`, and in Python what has the same rounded weights."""
     return exporting("html", ".html", reference, tmp_path_factory.mktemp("html"))
-
-
-@pytest.fixture
-def opened(browser: Any) -> Iterator[Opened]:
-    """Open a page from its file, without a network; nothing may go wrong in it."""
-    contexts, wrong = [], []
-
-    def open_file(path: Path, link: str = "", **how: Any) -> Any:
-        context = browser.new_context(offline=True, reduced_motion="reduce", **how)
-        context.set_default_timeout(1000 * HANG)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda request: wrong.append(request.url) if _out(request.url) else None)
-        page.goto(path.as_uri() + link)
-        return page
-
-    yield open_file
-    for context in contexts:
-        context.close()
-    assert not wrong
-
-
-def _out(url: str) -> bool:
-    return not url.startswith(("file:", "blob:"))
 
 
 def _ended(page: Any) -> str:

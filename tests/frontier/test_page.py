@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 pytest.importorskip("matplotlib", reason="needs the extra frontier")
 pytest.importorskip("scipy", reason="needs the extra frontier")
 
-from tests.conftest import HANG
+from tests.conftest import Opened
 from tests.exporters.chromium import check_policy
 from tests.exporters.test_html import AXE
 from tests.frontier.made import study, written
 from tests.frontier.test_plot import HOSTILE, STORIES
 from tinybuddy.frontier.findings import find
 from tinybuddy.frontier.page import page_of
-
-Opened = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
@@ -31,28 +27,6 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = page_of(find(written(folder / "runs.jsonl", rows)))
     page.write_text(text, encoding="utf-8", newline="\n")
     return page
-
-
-@pytest.fixture
-def opened(browser: Any) -> Iterator[Opened]:
-    """Open a page from its file, without a network; nothing may go wrong in it."""
-    contexts, wrong = [], []
-
-    def open_file(path: Path, **how: Any) -> Any:
-        context = browser.new_context(offline=True, reduced_motion="reduce", **how)
-        context.set_default_timeout(1000 * HANG)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda r: None if r.url.startswith("file:") else wrong.append(r.url))
-        page.goto(path.as_uri())
-        return page
-
-    yield open_file
-    for context in contexts:
-        context.close()
-    assert not wrong
 
 
 def test_the_policy_allows_what_is_in_the_page_alone(page_file: Path):
