@@ -1,4 +1,4 @@
-"""Write `cli.md`, `recipes.md` and the table of `formats.md` from the code and what was measured.
+"""Write `cli.md`, `recipes.md`, and the tables of `formats.md` and `frontier.md` from results.
 
 python docs/generate.py
 """
@@ -10,17 +10,24 @@ import json
 import math
 import os
 import re
+from collections import defaultdict
 from dataclasses import fields
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 from tinybuddy.backends.engine.library import KERNELS
 from tinybuddy.cli import build_parser
 from tinybuddy.config import ModelConfig, SampleConfig, TrainConfig
+from tinybuddy.errors import counted
+from tinybuddy.evaluation.report.wording import LABELS
 from tinybuddy.exporters import FORMATS
-from tinybuddy.recipes import recipe_names
+from tinybuddy.frontier import results
+from tinybuddy.recipes import load_recipe, recipe_names
 
 HERE = Path(__file__).parent
 FIGURES = HERE.parent / "results" / "figures.jsonl"
+FRONTIER = HERE.parent / "results" / "frontier.jsonl"
 WARNING = "<!-- Written by docs/generate.py: change the code, not this file. -->\n"
 BEGIN, END = "<!-- This table is written by docs/generate.py. -->\n", "<!-- Its end. -->\n"
 MEASURED = "tinybuddy-80k"  # the model that benchmarks/formats.py was given
@@ -79,10 +86,10 @@ def recipes_page() -> str:
     return "\n".join(parts)
 
 
-def formats_page() -> str:
-    """Return the page as it is, its table made anew."""
-    before, _, rest = (HERE / "formats.md").read_text("utf-8").partition(BEGIN)
-    return before + BEGIN + formats_table() + END + rest.partition(END)[2]
+def with_table(name: str, table: str) -> str:
+    """Return a page as it is, its table made anew."""
+    before, _, rest = (HERE / name).read_text("utf-8").partition(BEGIN)
+    return before + BEGIN + table + END + rest.partition(END)[2]
 
 
 def formats_table() -> str:
@@ -107,11 +114,61 @@ def formats_table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def frontier_table() -> str:
+    """Return a row a budget: its best, trained in full with each seed."""
+    released = {load_recipe(name).fingerprint(): name for name in recipe_names()}
+    recipes = defaultdict(list)
+    for row in results.read(FRONTIER):
+        if row["kind"] == "final":
+            recipes[row["parameters"], row["fingerprint"]].append(row)
+    lines = [
+        "| parameters | shape | steps | bits per byte | right sentences | speaks English | model |",
+        "|" + "---:|---|---:|---|---|---|---|",
+    ]
+    for (parameters, fingerprint), rows in sorted(recipes.items()):
+        bits = sorted(map(results.bits_of, rows))
+        pairs = [row["metrics"]["grammar.pairs"] for row in rows]
+        right = fmean(pair["value"] for pair in pairs), min(pair["low"] for pair in pairs)
+        name = released.get(fingerprint)
+        cells = (
+            f"{parameters:,}",
+            f"{results.shape_of(rows[0])}, {heads_of(rows[0]['model'])}",
+            f"{rows[0]['steps']:,}",
+            f"{fmean(bits):.3f} ({bits[0]:.3f} to {bits[-1]:.3f})",
+            f"{right[0]:.1%} ({right[1]:.1%})",
+            verdict_of(rows),
+            f"`{name}`" if name else "",
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def heads_of(model: dict[str, Any]) -> str:
+    """Return query and key-value heads in words."""
+    heads = counted(model["num_attention_heads"], "head")
+    shared = model["num_key_value_heads"]
+    return heads if shared == model["num_attention_heads"] else f"{heads} ({shared} key-value)"
+
+
+def verdict_of(rows: list[dict[str, Any]]) -> str:
+    """Return YES where all seeds speak, or else what fails, with the seeds in which it does."""
+    yes = sum(row["speaks_english"] for row in rows)
+    if yes == len(rows):
+        return f"**YES**, {yes} of {len(rows)}"
+    fails: dict[str, int] = defaultdict(int)
+    for row in rows:
+        for name, value in row["metrics"].items():
+            fails[name] += value["passed"] is False
+    each = (f"{LABELS[name]} {n} of {len(rows)}" for name, n in fails.items() if n)
+    return f"NO, {yes} of {len(rows)}: {'; '.join(each)}"
+
+
 def main() -> None:
     """Write all pages."""
     (HERE / "cli.md").write_text(cli_page(), encoding="utf-8")
     (HERE / "recipes.md").write_text(recipes_page(), encoding="utf-8")
-    (HERE / "formats.md").write_text(formats_page(), encoding="utf-8")
+    for name, table in (("formats.md", formats_table()), ("frontier.md", frontier_table())):
+        (HERE / name).write_text(with_table(name, table), encoding="utf-8")
 
 
 if __name__ == "__main__":

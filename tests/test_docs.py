@@ -31,7 +31,8 @@ def test_generated_pages_are_up_to_date():
     for name, page in (
         ("cli.md", generate.cli_page()),
         ("recipes.md", generate.recipes_page()),
-        ("formats.md", generate.formats_page()),
+        ("formats.md", generate.with_table("formats.md", generate.formats_table())),
+        ("frontier.md", generate.with_table("frontier.md", generate.frontier_table())),
     ):
         written = (ROOT / "docs" / name).read_text("utf-8")
         assert written == page, f"run python docs/generate.py, {name} is old"

@@ -1,6 +1,7 @@
 """What MkDocs is told beside `mkdocs.yml`: pages that are made when the site is built.
 
-- A chapter of the course is shown from its text, without running it.
+- A chapter of the course is shown from its text, with what it printed and drew when `make docs` ran
+  it in `build/course`.
 - A link of a page to a file of the project that is no document, `../src/tinybuddy/x.py`, leads to a
   page with that file, and `x.py#name` to the line that defines the name.
 - TeX between dollars becomes MathML, which browsers show themselves.
@@ -10,7 +11,9 @@
 from __future__ import annotations
 
 import ast
+import base64
 import html
+import json
 import posixpath
 import re
 import tempfile
@@ -27,6 +30,7 @@ from tinybuddy.defaults import DEFAULT_MODEL
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+RAN = ROOT / "build" / "course"  # the notebooks, with what came of them
 SOURCE = "source"  # the folder of the site with files of the project
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]+)(?:#([^)\s]+))?\)")
 FENCE = re.compile(r"^(```.*?^```$)", re.MULTILINE | re.DOTALL)
@@ -39,7 +43,10 @@ WIDE = ("README.md", "play.md")  # without the lists of pages and headings besid
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that are made: chapters, files that are linked, and the model's own page."""
     for path in sorted((DOCS / "course").glob("[1-8]-*.py")):
-        files.append(File.generated(config, uri_of(path), content=chapter(path)))
+        text, pictures = chapter(path)
+        files.append(File.generated(config, uri_of(path), content=text))
+        for name, content in pictures.items():
+            files.append(File.generated(config, f"course/{name}", content=content))
     waiting = list(files.documentation_pages())
     while waiting:
         page = waiting.pop()
@@ -87,22 +94,46 @@ def on_post_page(output: str, **_: Any) -> str:
     return output.replace('role="dialog"', 'role="dialog" aria-label="Search"')
 
 
-def chapter(path: Path) -> str:
-    """Return a chapter as a page; what it names of the project is linked."""
+def chapter(path: Path) -> tuple[str, dict[str, bytes]]:
+    """Return a chapter as a page, and its pictures; what it names of the project is linked."""
     cells = jupytext.read(path, fmt="py:percent").cells
-    blocks = []
+    outputs = outputs_of(path.stem)
+    blocks, pictures = [], {}
     for cell in cells:
         if cell.cell_type == "markdown":
             blocks.append(CODE_NAME.sub(lambda match: named(match, path.parent), cell.source))
-        else:
-            blocks.append(f"```python\n{cell.source}\n```")
+            continue
+        blocks.append(f"```python\n{cell.source}\n```")
+        for output in outputs.get(cell.source, []):
+            if output["output_type"] == "stream":
+                printed = "".join(output["text"]).rstrip()
+                blocks.append(f"``` {{ .text .printed }}\n{printed}\n```")
+            elif picture := output.get("data", {}).get("image/png"):
+                name = f"{path.stem}-{len(pictures) + 1}.png"
+                pictures[name] = base64.b64decode(picture)
+                blocks.append(f"![{title_of(cell.source)}]({name})")
     title, *rest = blocks
     run = (
-        f'!!! tip "Run it"\n    `make course` opens this chapter as a notebook, with its pictures: '
+        f'!!! tip "Run it"\n    `make course` opens this chapter as a notebook: '
         f'<a href="{path.stem}.ipynb" download>{path.stem}.ipynb</a>'
     )
     heading, _, opening = title.partition("\n")
-    return "\n\n".join([heading, run, opening, *rest])
+    return "\n\n".join([heading, run, opening, *rest]), pictures
+
+
+def outputs_of(name: str) -> dict[str, list[dict[str, Any]]]:
+    """Return what came of each cell of a notebook, by its source; nothing if it was not run."""
+    path = RAN / f"{name}.ipynb"
+    if not (RAN / "ran").exists():
+        return {}
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    return {"".join(cell["source"]): cell.get("outputs", []) for cell in cells}
+
+
+def title_of(source: str) -> str:
+    """Return the title that code gives its picture, with what it computes left out."""
+    found = re.search(r'title\(\s*f?"([^"]+)"', source)
+    return re.sub(r"\{[^}]*\}", "…", found[1]) if found else "What this code draws"
 
 
 def named(match: re.Match[str], folder: Path) -> str:

@@ -127,6 +127,32 @@ def test_it_may_be_killed_at_any_job(
     check(study, folder, rows)
 
 
+def test_a_tokenizer_is_trained_by_one_worker_for_all(
+    study: Study, dataset: Dataset, tmp_path: Path
+):
+    given: list[str] = []
+
+    class Counting(HerePool):
+        def submit(self, key: str, function: Any, *arguments: Any) -> None:
+            given.append(function.__name__)
+            super().submit(key, function, *arguments)
+
+    def on_job(job: int) -> None:
+        if job == 1:
+            raise WorkerLostError  # the tokenizer is then trained again, while others wait for it
+
+    study = replace(study, space={**study.space, "vocab_size": (310, 320)}, final_seeds=())
+    rows = search(study, tmp_path / "a", dataset, Counting(3, on_job))
+    check(study, tmp_path / "a", rows)
+    assert given[0] == "tokenize"
+    tokenizers = {row["model"]["vocab_size"] for row in rows}
+    assert given.count("tokenize") == len(tokenizers) + 1
+    row = next(row for row in rows if row["kind"] == "trial")
+    recipe = results.recipe_of(row, study.recipe)
+    alone = fit(recipe, prepare(recipe), tmp_path / "alone")
+    assert alone.result["bits_per_byte"] == row["bits_per_byte"]
+
+
 def test_a_kill_between_the_line_and_optuna_counts_once(
     study: Study, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -147,6 +147,22 @@ class Corpus:
         return int.from_bytes(digest) < VALIDATION_SHARE * 2**64 or digest in self.held
 
 
+@dataclass(frozen=True)
+class _InMemory(Corpus):
+    """A corpus that was read; ``pairs`` is what `Corpus.labelled` yielded, without duplicates."""
+
+    pairs: tuple[tuple[str, str], ...] = ()
+
+    def labelled(self) -> Iterator[tuple[str, str]]:
+        return iter(self.pairs)
+
+
+def in_memory(corpus: Corpus) -> Corpus:
+    """The same stories, which can be sent to where their files are not."""
+    pairs = tuple(pair for pair in corpus.labelled() if pair[0] != "duplicate")
+    return _InMemory(**(vars(corpus) | {"readers": {}}), pairs=pairs)
+
+
 def open_corpus(
     data: str,
     stories: int = 0,

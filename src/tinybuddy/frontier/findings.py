@@ -71,7 +71,8 @@ class Findings:
         trials: that came to their end, of which no scorecard was taken.
         finals: the best of each budget, trained in full; one for all of its seeds.
         line: parameters and bits per byte where a run is better than all that are as small.
-        references: models measured before, where they were scored on the same text.
+        references: models measured before, where they were scored on the same text; those that
+            are the best of a budget are among ``finals``.
         baselines: n-gram models: bytes, and bits per byte.
         boundary: parameters of the largest model below the smallest that speaks, and of that one,
             None for either where there is none.
@@ -113,7 +114,7 @@ def find(source: Path) -> Findings:
         raise TinybuddyError(f"The runs in {path} are of {len(texts)} texts: draw each by itself.")
     finals = _finals(rows)
     data = printable(rows[0].get("data"), 80)
-    references = _references() if "tinystories" in data.casefold() else []
+    references = _references(finals) if "tinystories" in data.casefold() else []
     fitted, held_back, lacks = _law(rows)
     return Findings(
         study=printable(rows[0].get("study"), 80),
@@ -228,7 +229,7 @@ def _line(rows: Iterable[Row]) -> list[tuple[int, float]]:
     return line
 
 
-def _references() -> list[Point]:
+def _references(finals: Sequence[Point]) -> list[Point]:
     """Models measured before: those of others, and those released, with all seeds measured."""
     known = {record.name: record for record in records()}
     size = {model["name"]: model["kilobytes"] * 1000 for model in released_models()}
@@ -236,6 +237,8 @@ def _references() -> list[Point]:
     for name in [*OTHERS, *size]:
         if (record := known.get(name)) and record.bits_per_byte:
             point = _reference(record, known.values())
+            if any(_same(point, final) for final in finals):
+                continue
             compact = name.endswith("-int4")
             stored = {
                 "int4" if compact else "float32": (
@@ -245,6 +248,12 @@ def _references() -> list[Point]:
             }
             found.append(Point(**{**vars(point), "stored": stored}))
     return found
+
+
+def _same(point: Point, final: Point) -> bool:
+    """Whether they are one model, of which one figure was published with four decimals."""
+    low, high = final.seeds
+    return point.parameters == final.parameters and low - 5e-5 <= point.bits <= high + 5e-5
 
 
 def _reference(record: Record, known: Iterable[Record]) -> Point:

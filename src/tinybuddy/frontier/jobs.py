@@ -1,4 +1,4 @@
-"""What a worker does: trains a run as far as it is told, or lets a model take the scorecard.
+"""What a worker does: trains a tokenizer or a run, or lets a model take the scorecard.
 
 A job is a function of its arguments alone. All that it needs comes with it, the run so far
 included, and all that came of it goes back, so it does not matter where it runs, or how often.
@@ -9,14 +9,18 @@ from __future__ import annotations
 import io
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinybuddy.backends import open_backend
 from tinybuddy.backends.interface import Stopped
 from tinybuddy.config import Recipe
+from tinybuddy.corpus.packed import Tokens
 from tinybuddy.evaluation.evidence import Evidence
 from tinybuddy.evaluation.session import take_scorecard, without_nan
 from tinybuddy.exporters.golden import BITS, rounded
@@ -25,8 +29,9 @@ from tinybuddy.formats.hub import read_model
 from tinybuddy.formats.runs import best_checkpoint
 from tinybuddy.progress import Hooks
 from tinybuddy.scoring import score as bits_per_byte
+from tinybuddy.tokenizer import Tokenizer
 from tinybuddy.training.checkpoint import read_metadata, read_metrics
-from tinybuddy.training.dataset import Dataset
+from tinybuddy.training.dataset import Dataset, with_tokenizer_of
 from tinybuddy.training.loop import fit
 from tinybuddy.training.stop import Stop
 
@@ -44,6 +49,42 @@ class Trained:
     rows: list[dict[str, Any]]
     record: dict[str, Any]
     run: bytes
+
+
+@dataclass(frozen=True)
+class Tokenized:
+    """A text under a tokenizer: what `tinybuddy.training.dataset.Dataset.under` takes.
+
+    Attributes:
+        parts: its arguments.
+        notes: what is to be said of it.
+    """
+
+    parts: tuple[Tokenizer, Tokens, float, float]
+    notes: Sequence[str]
+
+
+class _Notes(Hooks):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def on_note(self, text: str) -> None:
+        """Keep it."""
+        self.notes.append(text)
+
+
+def tokenize(recipe: Recipe, dataset: Dataset) -> Tokenized:
+    """Train the tokenizer of a recipe, and encode the stories of a dataset with it.
+
+    Raises:
+        TinybuddyError: as `tinybuddy.training.dataset.with_tokenizer_of` does.
+    """
+    hooks = _Notes()
+    found = with_tokenizer_of(recipe, dataset, hooks)
+    parts = found.tokenizer, np.array(found.tokens), found.seconds, found.cpu_seconds
+    return Tokenized(parts, hooks.notes)
 
 
 class _Until(Hooks):

@@ -9,7 +9,7 @@ what has ended is not trained again, however often it is proposed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from tinybuddy.config import Recipe
+from tinybuddy.corpus import in_memory
 from tinybuddy.disk import read_bytes, write_bytes
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.evaluation.evidence import Evidence, gather
@@ -31,7 +32,7 @@ from tinybuddy.frontier.pools import Pool, WorkerLostError
 from tinybuddy.frontier.progress import BudgetProgress, StudyHooks
 from tinybuddy.frontier.shapes import fitted
 from tinybuddy.frontier.study import Choice, Range, Study
-from tinybuddy.training.dataset import Dataset, with_tokenizer_of
+from tinybuddy.training.dataset import Dataset
 from tinybuddy.training.loop import DivergedError
 
 ATTEMPTS = 3  # of a job whose worker ends: a machine may be lost, but not through the job
@@ -114,7 +115,11 @@ class Search:
         self.budgets = [_Budget(study, size, storage) for size in study.budgets]
         self.running: dict[str, _Run] = {}
         self.finals: list[_Run] = []
-        self.shared: dict[Any, Any] = {}  # what was brought to the workers
+        self.stories = pool.share(replace(dataset, corpus=in_memory(dataset.corpus)))
+        _ = dataset.statistics  # once for all tokenizers
+        # By tokenizer what was brought to the workers, and the runs that wait for it.
+        self.datasets = {_tokenizer_of(study.recipe): pool.share(dataset)}
+        self.waiting: dict[Any, list[_Run]] = {}
         self.evidence = pool.share(self._gather()) if study.final_seeds else None
         for budget in self.budgets:
             self._note_best(budget)
@@ -188,19 +193,24 @@ class Search:
     def _submit(self, run: _Run) -> None:
         self.running[run.name] = run
         before = run.trained.run if run.trained else b""
-        if run.parts:
-            dataset = self._dataset(run.recipe)
-            self.pool.submit(run.name, jobs.train, run.recipe, dataset, run.parts[-1], before)
-        else:
+        tokenizer = _tokenizer_of(run.recipe)
+        if not run.parts:
             self.pool.submit(run.name, jobs.score, run.name, before, self.evidence)
+        elif dataset := self.datasets.get(tokenizer):
+            self.pool.submit(run.name, jobs.train, run.recipe, dataset, run.parts[-1], before)
+        elif self.waiting.setdefault(tokenizer, [run])[0] is run:  # the first trains it for all
+            self.pool.submit(run.name, jobs.tokenize, run.recipe, self.stories)
+        else:
+            self.waiting[tokenizer].append(run)
 
-    def _dataset(self, recipe: Recipe) -> Any:
-        """The stories under the tokenizer of a recipe, at the workers."""
-        values = {**vars(recipe.model), **vars(recipe.train)}
-        key = tuple(values[name] for name in TOKENIZER)
-        if key not in self.shared:
-            self.shared[key] = self.pool.share(with_tokenizer_of(recipe, self.dataset, self.hooks))
-        return self.shared[key]
+    def _tokenized(self, run: _Run, found: jobs.Tokenized) -> None:
+        """Bring a tokenizer to the workers, and go on with the runs that have waited for it."""
+        tokenizer = _tokenizer_of(run.recipe)
+        for note in found.notes:
+            self.hooks.on_note(note)
+        self.datasets[tokenizer] = self.pool.share(self.dataset.under(*found.parts))
+        for each in self.waiting.pop(tokenizer):
+            self._submit(each)
 
     def _gather(self) -> Evidence:
         """Gather what final runs are judged by: first of all, since a text may be too small."""
@@ -226,6 +236,9 @@ class Search:
                     f"The worker of {run.name} has ended {ATTEMPTS} times, perhaps for want of "
                     "memory: give fewer workers, and resume the study."
                 )
+            case jobs.Tokenized():
+                run.attempts = 0
+                self._tokenized(run, outcome)
             case jobs.Trained():
                 run.trained, run.attempts = outcome, 0
                 run.parts.pop()
@@ -325,6 +338,12 @@ class Search:
             if run.trained and run.trained.rows:
                 done += (run.budget.size + 20_000) * run.trained.rows[-1]["step"]
         return done / total
+
+
+def _tokenizer_of(recipe: Recipe) -> tuple[Any, ...]:
+    """What decides a tokenizer."""
+    values = {**vars(recipe.model), **vars(recipe.train)}
+    return tuple(values[name] for name in TOKENIZER)
 
 
 def _distribution(choice: Choice) -> BaseDistribution:
