@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import partial
 from itertools import chain, islice
@@ -159,8 +159,17 @@ class _InMemory(Corpus):
 
 def in_memory(corpus: Corpus) -> Corpus:
     """The same stories, which can be sent to where their files are not."""
-    pairs = tuple(pair for pair in corpus.labelled() if pair[0] != "duplicate")
-    return _InMemory(**(vars(corpus) | {"readers": {}}), pairs=pairs)
+    return _with(corpus, tuple(pair for pair in corpus.labelled() if pair[0] != "duplicate"))
+
+
+def empty(corpus: Corpus) -> Corpus:
+    """The same without its stories."""
+    return _with(corpus, ())
+
+
+def _with(corpus: Corpus, pairs: tuple[tuple[str, str], ...]) -> Corpus:
+    known = {item.name: getattr(corpus, item.name) for item in fields(Corpus)}
+    return _InMemory(**known | {"readers": {}}, pairs=pairs)
 
 
 def open_corpus(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 
-from tinybuddy.corpus import VALIDATION_SHARE, open_corpus, survey
+from tinybuddy.corpus import VALIDATION_SHARE, Corpus, Survey, open_corpus, survey
 from tinybuddy.corpus.statistics import TextStatistics, text_statistics, words
 from tinybuddy.errors import TinybuddyError, counted
 from tinybuddy.evaluation.evaluated import EvaluatedModel
@@ -83,6 +83,11 @@ def gather(
     """
     on_progress("reading the stories", 0.0)
     corpus, found = survey(open_corpus(data, stories, clean, split=split, text_key=text_key))
+    return evidence_of(corpus, found, on_progress)
+
+
+def evidence_of(corpus: Corpus, found: Survey, on_progress: Progress) -> Evidence:
+    """Read the human stories of a corpus that was surveyed; see `gather`."""
     if found.bytes > MOST_TRAINING_BYTES:
         raise TinybuddyError(
             f"{found.source} has {found.bytes:,} bytes of training stories; at most "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,6 @@ import numpy as np
 from tinybuddy.backends import open_backend
 from tinybuddy.backends.interface import Stopped
 from tinybuddy.config import Recipe
-from tinybuddy.corpus.packed import Tokens
 from tinybuddy.evaluation.evidence import Evidence
 from tinybuddy.evaluation.session import take_scorecard, without_nan
 from tinybuddy.exporters.golden import BITS, rounded
@@ -29,7 +28,6 @@ from tinybuddy.formats.hub import read_model
 from tinybuddy.formats.runs import best_checkpoint
 from tinybuddy.progress import Hooks
 from tinybuddy.scoring import score as bits_per_byte
-from tinybuddy.tokenizer import Tokenizer
 from tinybuddy.training.checkpoint import read_metadata, read_metrics
 from tinybuddy.training.dataset import Dataset, with_tokenizer_of
 from tinybuddy.training.loop import fit
@@ -53,14 +51,14 @@ class Trained:
 
 @dataclass(frozen=True)
 class Tokenized:
-    """A text under a tokenizer: what `tinybuddy.training.dataset.Dataset.under` takes.
+    """A text under a tokenizer.
 
     Attributes:
-        parts: its arguments.
+        changes: what `tinybuddy.training.dataset.Dataset.but` takes.
         notes: what is to be said of it.
     """
 
-    parts: tuple[Tokenizer, Tokens, float, float]
+    changes: Mapping[str, Any]
     notes: Sequence[str]
 
 
@@ -83,8 +81,13 @@ def tokenize(recipe: Recipe, dataset: Dataset) -> Tokenized:
     """
     hooks = _Notes()
     found = with_tokenizer_of(recipe, dataset, hooks)
-    parts = found.tokenizer, np.array(found.tokens), found.seconds, found.cpu_seconds
-    return Tokenized(parts, hooks.notes)
+    changes = {
+        "tokenizer": found.tokenizer,
+        "tokens": np.array(found.tokens),  # and no file of this machine
+        "seconds": found.seconds,
+        "cpu_seconds": found.cpu_seconds,
+    }
+    return Tokenized(changes, hooks.notes)
 
 
 class _Until(Hooks):

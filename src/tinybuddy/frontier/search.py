@@ -9,7 +9,7 @@ what has ended is not trained again, however often it is proposed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,10 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from tinybuddy.config import Recipe
-from tinybuddy.corpus import in_memory
+from tinybuddy.corpus import empty
 from tinybuddy.disk import read_bytes, write_bytes
 from tinybuddy.errors import TinybuddyError
-from tinybuddy.evaluation.evidence import Evidence, gather
+from tinybuddy.evaluation.evidence import Evidence, evidence_of
 from tinybuddy.frontier import jobs, results
 from tinybuddy.frontier.pools import Pool, WorkerLostError
 from tinybuddy.frontier.progress import BudgetProgress, StudyHooks
@@ -105,7 +105,7 @@ class Search:
         storage: optuna.storages.BaseStorage,
         hooks: StudyHooks,
     ) -> None:
-        self.study, self.folder, self.dataset, self.pool = study, folder, dataset, pool
+        self.study, self.folder, self.pool = study, folder, pool
         self.hooks = hooks
         self.file = folder / "runs.jsonl"
         rows = results.read(self.file)
@@ -115,12 +115,14 @@ class Search:
         self.budgets = [_Budget(study, size, storage) for size in study.budgets]
         self.running: dict[str, _Run] = {}
         self.finals: list[_Run] = []
-        self.stories = pool.share(replace(dataset, corpus=in_memory(dataset.corpus)))
         _ = dataset.statistics  # once for all tokenizers
+        self.stories = pool.share(dataset)
+        self.dataset = dataset.but(corpus=empty(dataset.corpus))  # whom one trains needs no text
         # By tokenizer what was brought to the workers, and the runs that wait for it.
-        self.datasets = {_tokenizer_of(study.recipe): pool.share(dataset)}
+        self.datasets = {_tokenizer_of(study.recipe): pool.share(self.dataset)}
         self.waiting: dict[Any, list[_Run]] = {}
-        self.evidence = pool.share(self._gather()) if study.final_seeds else None
+        # First of all, since a text may be too small for it.
+        self.evidence = pool.share(self._evidence(dataset)) if study.final_seeds else None
         for budget in self.budgets:
             self._note_best(budget)
             self._begin_finals(budget)
@@ -208,20 +210,16 @@ class Search:
         tokenizer = _tokenizer_of(run.recipe)
         for note in found.notes:
             self.hooks.on_note(note)
-        self.datasets[tokenizer] = self.pool.share(self.dataset.under(*found.parts))
+        self.datasets[tokenizer] = self.pool.share(self.dataset.but(**found.changes))
         for each in self.waiting.pop(tokenizer):
             self._submit(each)
 
-    def _gather(self) -> Evidence:
-        """Gather what final runs are judged by: first of all, since a text may be too small."""
-        train = self.study.recipe.train
-        return gather(
-            self.dataset.data,
-            train.stories,
+    def _evidence(self, dataset: Dataset) -> Evidence:
+        """What final runs are judged by."""
+        return evidence_of(
+            dataset.corpus,
+            dataset.survey,
             lambda what, part: self.hooks.on_progress(what, int(100 * part), 100),
-            train.clean,
-            train.split,
-            train.text_key,
         )
 
     def _take(self, run: _Run, outcome: Any) -> None:

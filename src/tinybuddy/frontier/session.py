@@ -216,7 +216,7 @@ def _prepare(study: Study, folder: Path, hooks: StudyHooks) -> Dataset:
     """Read the data, which a study that goes on must find as it was."""
     path = folder / "study.json"
     known = json.loads(read_text(path, 1_000_000)) if path.exists() else {}
-    dataset = prepare(study.recipe, sha256=known.get("data_sha256"), hooks=hooks)
+    dataset = prepare(study.recipe, sha256=known.get("data_sha256"), held=True, hooks=hooks)
     if not known:
         record = {"data_sha256": dataset.survey.sha256, **provenance(torch=False)}
         write_text(path, json.dumps(record, indent=2) + "\n")
