@@ -223,7 +223,7 @@ def uri_of(path: Path) -> str:
         and path.stem[0].isdigit()
     ):
         return f"course/{path.stem}.md"
-    if path.is_relative_to(DOCS) and path.is_file() and path.suffix != ".py":
+    if path.is_relative_to(DOCS) and not path.is_dir() and path.suffix != ".py":
         return path.relative_to(DOCS).as_posix()
     uri = f"{SOURCE}/{path.relative_to(ROOT).as_posix()}"
     return uri if path.suffix in (".md", ".gz") else f"{uri}.md"
