@@ -36,6 +36,7 @@ from tinybuddy.evaluation.scorecard import Scorecard
 from tinybuddy.exporters.hub import write_release
 from tinybuddy.formats.hub import read_model
 from tinybuddy.formats.references import RELEASED, find_directory
+from tinybuddy.recipes import load_recipe, recipe_names
 from tinybuddy.training.checkpoint import read_metadata, read_recipe
 from tinybuddy.training.metadata import shared_statistics, statistics_beside, training_of
 
@@ -49,6 +50,13 @@ def check(runs: list[Path], data: Path) -> None:
             raise SystemExit(f"{run} is of another recipe than {runs[0]}.")
         if read_metadata(run)["data"]["sha256"] != found.sha256:
             raise SystemExit(f"{run} did not learn {data}.")
+
+
+def published(name: str, run: Path) -> str:
+    """Return the name of a run's recipe: the model's own where such a one is published."""
+    recipe = read_recipe(run)
+    same = name in recipe_names() and load_recipe(name).fingerprint() == recipe.fingerprint()
+    return name if same else recipe.name
 
 
 def spread(runs: list[Path], stories: list[str]) -> str:
@@ -113,7 +121,7 @@ def main() -> None:
     if not (runs and data):
         parser.error("give runs and --data, or --scorecard alone")
     check(runs, data)
-    source, recipe = find_directory(runs[0]), read_recipe(runs[0]).name
+    source, recipe = find_directory(runs[0]), published(name, runs[0])
     measured = []
     for folder in options.score or [data]:
         stories = open_corpus(str(folder)).validation()
@@ -126,6 +134,7 @@ def main() -> None:
     command = f"python benchmarks/card_figures.py {name}"
     measured.append({"command": command, "lines": values(str(runs[0]))})
     training = training_of(source) | {"name": name, "measured": measured}
+    training["recipe"]["name"] = recipe
     training["recipe"]["train"]["data"] = training["run"]["data"]["source"] = shown(data)
     out = RELEASED / name
     shutil.rmtree(out, ignore_errors=True)

@@ -321,7 +321,7 @@ plt.show()
 
 # %% [markdown]
 # Words are guessed after a letter or two, so their ends cost next to nothing. What costs is
-# *which* word, and above all which name: the name was said in the first sentence, but that is out
+# *which* word, and often which name: the name was said in the first sentence, but that is out
 # of sight. In every tale somebody is "named" or "called" so and so. What does the first letter of
 # that name cost when the name comes again, beside a byte on average?
 

@@ -66,7 +66,7 @@ print("added at 0, 2 and 2:", total)
 # $$p_k = \frac{e^{z_k}}{\sum_j e^{z_j}}$$
 #
 # That is the **softmax**. The largest logit gets the most, but none gets nothing. Adding the same
-# number to all logits changes nothing.
+# number $c$ to all logits changes nothing: $e^c$ stands above and below, and cancels.
 
 
 # %%
@@ -177,7 +177,7 @@ for step in range(STEPS):
     p[np.arange(BATCH), after[i]] -= 1  # now it is the gradient of the logits
     gradient = np.zeros_like(W)
     np.add.at(gradient, before[i], p / BATCH)
-    W -= 30 * (1 - step / STEPS) * gradient
+    W -= 30 * (1 - step / STEPS) * gradient  # in ever smaller steps: the next section says why
 
 # %%
 left, right = letter_pairs(validation)
@@ -189,8 +189,8 @@ counted = -np.log2((counts / counts.sum(axis=1, keepdims=True))[left, right]).su
 
 plt.plot(np.array(curve) / math.log(2), color="C1", linewidth=0.7)
 plt.axhline(counted, color="C0")
-plt.text(STEPS, counted - 0.12, "what counting gets", ha="right", va="top")
-plt.ylim(2.8, 6.2)
+plt.text(STEPS, 3.0, "what counting gets", color="C0", ha="right", va="top")
+plt.ylim(2.6, 6.2)
 plt.xlabel("step")
 plt.ylabel("loss of the batch, bits")
 plt.title(f"Learned: {learned:.3f} bits per byte; counted: {counted:.3f}")
@@ -471,7 +471,7 @@ points = np.array([vector for _, _, vector in chosen])
 points = points - points.mean(axis=0)
 _, _, directions = np.linalg.svd(points)  # in its rows, directions: first that of most spread
 flat = points @ directions[:2].T  # how far each point lies in the first two
-plt.figure(figsize=(7, 5))
+plt.figure(figsize=(9, 7))
 for i, ((group, word, _), (x, y)) in enumerate(zip(chosen, flat, strict=True)):
     color = f"C{[0, 1, 2][list(groups).index(group)]}"
     plt.plot(x, y, "o", color=color)

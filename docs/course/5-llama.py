@@ -203,9 +203,9 @@ print("rms_norm:", difference(lambda x, w: rms_norm(x, w, 1e-5), normal(2, 5, 4)
 #
 # - in `x` itself: that gives `scale * inner`;
 # - in `scale`, which is $(\text{mean of } x^2 + \text{eps})^{-1/2}$. Its slope along one number
-#   $x_i$ is $-\text{scale}^3\,x_i / C$. It multiplies every $x_j$, so that the effects add up:
-#   $-\text{scale}^3\,x_i\,\frac1C\sum_j \text{inner}_j\,x_j$. With `normed` for
-#   $\text{scale}\cdot x$ that is the second term.
+#   $x_i$ is $-\frac12(\dots)^{-3/2}\cdot 2x_i/C$, or $-\text{scale}^3\,x_i / C$. It multiplies
+#   every $x_j$, so that the effects add up: $-\text{scale}^3\,x_i\,\frac1C\sum_j
+#   \text{inner}_j\,x_j$. With `normed` for $\text{scale}\cdot x$ that is the second term.
 #
 # It makes sense. To make `x` longer changes nothing, since the norm takes the length away again. So
 # in that direction the slope must be 0, and the second term takes it away.
@@ -234,7 +234,8 @@ def rotate(x: Array, angles: Array) -> tuple[Array, Back]:
 #
 # Why this is good: the dot product of two arrows depends only on their lengths and on the angle
 # *between* them. If both are turned by their positions, it depends on how far apart they stand, and
-# no longer on where. We can see that: one query, one key, at three positions in the text.
+# no longer on where. The dot product of two heads is the sum of those of their pairs. We can see
+# that: one query, one key, at three positions in the text.
 
 # %%
 size = config.head_dim

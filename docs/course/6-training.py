@@ -155,7 +155,8 @@ plt.show()
 # this way, now that, the first mean is small, and so is the step.
 #
 # The W is for **weight decay** (Loshchilov and Hutter 2017): each step also takes a little off
-# every weight of a matrix, in proportion, so that only what is needed again and again stays large.
+# every weight of a matrix, in proportion, so that only what is needed again and again stays large,
+# and what fitted a few tales by chance fades.
 
 
 # %%
@@ -182,8 +183,9 @@ def adamw(
 # %% [markdown]
 # `mean` forgets a tenth at each step, so it is a mean of about the last ten gradients; `square` one
 # of about the last hundred. Both start at 0 and would be too small at first: after $n$ steps there
-# is only $1 - 0.9^n$ of the first mean there. The divisions mend that. The 0.1 beside the rate is
-# how strong the weight decay is.
+# is only $1 - 0.9^n$ of the first mean there. The divisions mend that: not that they are means of a
+# few batches, but that they are too small. The 0.1 beside the rate is how strong the weight decay
+# is.
 
 # %%
 slope = np.array([1.0, 40.0])  # of the valley 0.5 * (x**2 + 40 * y**2)
@@ -211,8 +213,9 @@ plt.show()
 # %% [markdown]
 # ## Two precautions
 #
-# Now and then a batch has a gradient much longer than usual. **Clipping** shortens it to length 1,
-# all arrays as one, so that its direction stays.
+# Now and then a batch has a gradient much longer than usual. It would move the weights far, and
+# stay in Adam's means for many steps. **Clipping** shortens it to length 1, all arrays as one, so
+# that its direction stays. (The length is the root of the sum of all squares.)
 
 
 # %%
@@ -224,9 +227,9 @@ def clip(gradient: dict[str, Array], most: float = 1.0) -> None:
 
 
 # %% [markdown]
-# And the learning rate follows a **schedule**. At the beginning Adam's means have seen next to
-# nothing, so it begins small: **warm-up**. At the end small steps settle what large ones keep
-# shaking: it falls to 0, here along a cosine.
+# And the learning rate follows a **schedule**. At the beginning Adam's means rest on a few batches,
+# and are rough guesses, so it begins small: **warm-up**. At the end small steps settle what large
+# ones keep shaking: it falls to 0, here along a cosine.
 
 
 # %%
@@ -292,7 +295,8 @@ for panel, begins, word in zip(
     drawn = begins(row[: few[-1]], np.random.default_rng(3))
     for height, left in enumerate(sorted(drawn)):
         crossing = np.searchsorted(few, left, "right") != np.searchsorted(few, left + 128)
-        panel.plot([left, left + 128], [height, height], color="C0" if crossing else "C1")
+        color = "C0" if crossing else "C1"
+        panel.plot([left, left + 128], [height, height], color=color, solid_capstyle="butt")
     panel.set(yticks=[], xlim=(0, few[-1]), ylabel=word)
     panel.spines.left.set_visible(False)
 panels[1].set_xlabel("token; each band is a tale")
@@ -300,9 +304,10 @@ panels[0].set_title("A batch of crops; the red ones hold pieces of two tales")
 plt.show()
 
 # %% [markdown]
-# The third step is what brings in beginnings. Only one of all crops within a tale holds its first
-# token. If all were drawn alike, a first token would be seen 60 times less often than others are on
-# average. But all that stick out at the beginning are pushed there: so it is seen half as often.
+# The third step is what brings in beginnings. A tale has some 230 tokens, so there are 102 crops of
+# 129 in it. Its first token is in one of these, the others are in 102 · 129 / 230 = 57 on average:
+# if all crops were drawn alike, a first token would be seen 57 times less often. But all that stick
+# out at the beginning are pushed there: so it is seen half as often as others.
 #
 # Why do crops matter? What begins a tale has nothing to do with the tale before it. In a crop that
 # crosses the border the model sees up to 127 tokens that say nothing about what comes; and when it
@@ -371,8 +376,9 @@ for name, bits in by_position.items():
 
 # %% [markdown]
 # Crops from anywhere cost at the beginning of a tale. "Once upon a time" is not hard; that model
-# has just never stood there. And they cost again far from the beginning, where it should by now
-# know what its tale is about, and has learned that what it sees may be of another.
+# has just never stood there. Then it is better for a while, since its crops hold the middles of
+# tales more often. And they cost again far from the beginning, where it should by now know what its
+# tale is about, and has learned that what it sees may be of another.
 #
 # ## Train it
 #

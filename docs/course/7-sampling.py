@@ -103,9 +103,11 @@ print(greedy)
 #
 # The smaller $T$ is, the closer to greedy. $T = 0$ itself would divide by 0; programs make it a
 # rule of its own, greedy.
+#
+# After "a kind" comes a girl or a boy ten times as often as any one animal:
 
 # %%
-logits = next_logits(read(UNSURE))
+logits = next_logits(read(UNSURE + " kind"))  # of whom? half of the tales are of animals
 best = np.argsort(-logits)[:20]
 figure, panels = plt.subplots(1, 3, figsize=(12, 3.4), sharey=True)
 for panel, temperature in zip(panels, (0.5, 1.0, 2.0), strict=True):

@@ -148,7 +148,7 @@ def test_overlap_is_said_loudly(small_run: Run, tmp_path: Path, stories: list[st
     found = tinybuddy.evaluate(small_run.path, data=tmp_path)
     warning, judge, *_ = found.scorecards[0].warnings
     assert "The judge learned 60 stories alone" in judge
-    assert "of the 60 validation stories stand in the training text" in warning
+    assert "of the 60 validation stories nearly all 4-grams are in the training text" in warning
     console = Console(width=200, file=io.StringIO())
     for part in tables(found):
         console.print(part)

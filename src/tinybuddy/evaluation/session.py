@@ -294,9 +294,9 @@ def _measure(
     card = score_model(evaluated, standard, rivals, on_progress)
     if statistics and (seen := overlapping(evidence.validation, statistics)):
         card.warnings.append(
-            f"{len(seen)} of the {len(evidence.validation)} validation stories "
-            f"{'stands' if len(seen) == 1 else 'stand'} in the "
-            "training text of this model: its bits per byte and its coherence are too good."
+            f"Of {len(seen)} of the {len(evidence.validation)} validation stories nearly all "
+            "4-grams are in the training text of this model: its bits per byte and its coherence "
+            "are too good."
         )
     if 0 < len(evidence.train) < FEW_TRAINING:
         card.warnings.append(
