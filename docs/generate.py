@@ -159,8 +159,13 @@ def verdict_of(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         for name, value in row["metrics"].items():
             fails[name] += value["passed"] is False
-    each = (f"{LABELS[name]} {n} of {len(rows)}" for name, n in fails.items() if n)
-    return f"NO, {yes} of {len(rows)}: {'; '.join(each)}"
+    each = [LABELS[name] + some(n, len(rows)) for name, n in fails.items() if n]
+    return f"NO{some(len(rows) - yes, len(rows))}: {', '.join(each)}"
+
+
+def some(count: int, seeds: int) -> str:
+    """Return in how many seeds, unless it is in all."""
+    return "" if count == seeds else f" ({count} of {seeds})"
 
 
 def main() -> None:

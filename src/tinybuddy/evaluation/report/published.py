@@ -36,7 +36,7 @@ class Record:
 
 
 def released_models() -> list[dict[str, Any]]:
-    """List the models that come with this package.
+    """List the models that come with this package, the smallest first.
 
     Returns:
         Of each ``name``, ``parameters``, ``kilobytes`` (of 1,000 bytes: the weights as float32, or
@@ -65,7 +65,7 @@ def released_models() -> list[dict[str, Any]]:
                 "default": name == DEFAULT_MODEL,
             }
         )
-    return found
+    return sorted(found, key=lambda row: (row["parameters"], -row["kilobytes"]))
 
 
 def records() -> list[Record]:
