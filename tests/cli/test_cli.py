@@ -88,7 +88,8 @@ def test_ctrl_c_is_quiet_while_it_is_still_importing():
 def test_models_are_listed_with_their_verdicts(cli: Cli):
     found = _last_json(cli("models", "--json").stdout)["models"]
     assert isinstance(found, list)
-    assert [model["name"] for model in found] == released_names()
+    assert sorted(model["name"] for model in found) == released_names()
+    assert [m["parameters"] for m in found] == sorted(m["parameters"] for m in found)
     best = min((m for m in found if m["verdict"] == "YES"), key=lambda m: m["bits_per_byte"])
     assert [m["name"] for m in found if m["default"]] == [best["name"]] == [DEFAULT_MODEL]
     shown = cli("models").stdout

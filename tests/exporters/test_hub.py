@@ -90,10 +90,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export("hub", NAME, tmp_path_factory.mktemp("export") / "model").path
 
 
-RECIPES = {
-    "tinybuddy-80k-card": "card",
-    "tinybuddy-80k": "tinybuddy-80k",
-    "tinybuddy-60k": "tinybuddy-60k",
+# The recipe of each; most have the model's name.
+RECIPES = {"tinybuddy-80k-card": "card"} | {
+    name: name for name in (f"tinybuddy-{size}k" for size in (5, 10, 20, 48, 60, 80))
 }
 
 
