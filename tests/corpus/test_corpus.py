@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import io
+import pickle
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinybuddy.corpus import Corpus, open_corpus, survey
+from tinybuddy.corpus import Corpus, empty, in_memory, open_corpus, survey, verified
 from tinybuddy.corpus.overview import describe_corpus
 from tinybuddy.errors import TinybuddyError, UsageError
 
@@ -164,3 +165,19 @@ def test_tinystories(tinystories: Path):
     _, found = survey(open_corpus(str(tinystories), stories=5000))
     assert (found.stories, found.validation_stories, found.duplicates) == (5000, 759, 0)
     assert found.validation_bytes == 672_362
+
+
+@pytest.mark.parametrize("data", ["tales", "file"])
+def test_what_is_held_in_memory_is_the_same_where_its_file_is_gone(data: str, tmp_path: Path):
+    path = tmp_path / "stories.txt"
+    stories = [f"Story {n} of a cat." for n in range(300)]
+    path.write_text("\n\n\n".join([*stories, stories[7]]), encoding="utf-8")
+    corpus, found = survey(open_corpus(data if data == "tales" else str(path), 200))
+    read = [*verified(corpus, found)]
+    held = in_memory(corpus)
+    path.unlink()
+    again = pickle.loads(pickle.dumps(held))
+    assert [*verified(again, found)] == read
+    assert [*again.train()] == [story for split, story in read if split == "train"]
+    assert again.validation() == [story for split, story in read if split == "validation"]
+    assert [*empty(held).labelled()] == []

@@ -117,7 +117,7 @@ class Search:
         self.finals: list[_Run] = []
         _ = dataset.statistics  # once for all tokenizers
         self.stories = pool.share(dataset)
-        self.dataset = dataset.but(corpus=empty(dataset.corpus))  # whom one trains needs no text
+        self.dataset = dataset.but(corpus=empty(dataset.corpus))  # training needs no text
         # By tokenizer what was brought to the workers, and the runs that wait for it.
         self.datasets = {_tokenizer_of(study.recipe): pool.share(self.dataset)}
         self.waiting: dict[Any, list[_Run]] = {}
