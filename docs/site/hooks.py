@@ -123,10 +123,9 @@ def chapter(path: Path) -> tuple[str, dict[str, bytes]]:
 
 def outputs_of(name: str) -> dict[str, list[dict[str, Any]]]:
     """Return what came of each cell of a notebook, by its source; nothing if it was not run."""
-    path = RAN / f"{name}.ipynb"
     if not (RAN / "ran").exists():
         return {}
-    cells = json.loads(path.read_text("utf-8"))["cells"]
+    cells = json.loads((RAN / f"{name}.ipynb").read_text("utf-8"))["cells"]
     return {"".join(cell["source"]): cell.get("outputs", []) for cell in cells}
 
 
