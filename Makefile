@@ -55,8 +55,9 @@ check: $(VENV)/test  ## install, lint, types, imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-reproduce: $(VENV)/test  ## the published figures; DATA=folder of TinyStories
-	$(BIN)/python benchmarks/reproduce.py $(DATA)
+reproduce: RECIPE = card
+reproduce: $(VENV)/test  ## the published figures; DATA=folder of TinyStories, RECIPE=name
+	$(BIN)/python benchmarks/reproduce.py $(DATA) --recipe $(RECIPE)
 
 bench: $(VENV)/test  ## speed against the peers that are installed
 	$(BIN)/python benchmarks/decode_speed.py

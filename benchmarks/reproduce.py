@@ -5,6 +5,7 @@
 DATA is a folder with `train.*` and `validation.*`, or of such folders; with --score the validation
 split of another one is scored. The runs are left in `runs/reproduce`, and go on where they stood.
 With --record a line is added to `results/records.jsonl`. The seconds are without evaluations.
+A recipe of `results/frontier.jsonl` is compared with the runs there.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from typing import Any
 
 import tinybuddy
 from tinybuddy.corpus import open_corpus
+from tinybuddy.frontier import results
 from tinybuddy.scoring import score
 from tinybuddy.training.checkpoint import read_metadata, read_recipe
 from tinybuddy.training.metadata import short_source
 from tinybuddy.training.session import plan
 
 RECORDS = Path(__file__).parents[1] / "results" / "records.jsonl"
+FRONTIER = RECORDS.with_name("frontier.jsonl")
 RUNS = Path("runs/reproduce")
 
 
@@ -84,8 +87,25 @@ def bits_per_byte(model: Path, stories: list[str]) -> float:
     return score(loaded.backend, loaded.tokenizer, context, stories).bits_per_byte
 
 
+def compared(run: Path, mean: float) -> str:
+    """What the frontier's runs of the same recipe and text have, as a line, if there are any."""
+    own = read_recipe(run).fingerprint(), read_metadata(run)["data"]["sha256"]
+    bits = [
+        results.bits_of(row)
+        for row in results.read(FRONTIER)
+        if (row["fingerprint"], row["data_sha256"], row["kind"]) == (*own, "final")
+    ]
+    if not bits:
+        return ""
+    where = "within" if min(bits) <= mean <= max(bits) else "outside"
+    return (
+        f"published: mean {statistics.mean(bits):.4f}, {min(bits):.4f} to {max(bits):.4f}; "
+        f"this is {where}\n"
+    )
+
+
 def main() -> None:
-    """Print a line a seed, the mean and the spread."""
+    """Print a line a seed, the mean and the spread, and what was published of the frontier."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data")
     parser.add_argument("--recipe", default="card")
@@ -107,6 +127,8 @@ def main() -> None:
         )
     spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
     print(f"mean {statistics.mean(scores):.4f}, standard deviation {spread:.4f}")
+    if scored == Path(options.data):
+        print(compared(runs[0].path, statistics.mean(scores)), end="")
     if options.record:
         line = record(options.recipe, runs, scores, shown(scored), stories)
         RECORDS.parent.mkdir(exist_ok=True)

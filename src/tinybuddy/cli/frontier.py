@@ -26,8 +26,8 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "study",
         metavar="STUDY",
-        help="run: a published study (tales, tinystories, cluster) or a TOML file; resume: the "
-        "folder of a study; plot: that folder, or a file of runs",
+        help="run: a published study (tales, tinystories, large, cluster) or a TOML file; resume: "
+        "the folder of a study; plot: that folder, or a file of runs",
     )
     verb.add_argument(
         "--data", metavar="PATH|HUB_NAME|tales", help="run: in place of the study's own"
