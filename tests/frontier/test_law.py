@@ -63,6 +63,16 @@ def test_what_few_numbers_of_tokens_do_not_tell_is_not_claimed():
             assert law.bits(seen.parameters, seen.tokens) == pytest.approx(seen.bits, rel=0.02)
 
 
+def test_three_numbers_of_tokens_that_no_budget_has_are_as_two():
+    budgets = sorted({each["budget"] for each in runs((100,))})
+    small = [each for each in runs((20, 2500)) if each["budget"] < budgets[-3]]
+    large = [each for each in runs((20, 250)) if each["budget"] >= budgets[-3]]
+    law = fit([*small, *large])
+    assert law.tokens == 2
+    assert law.constants[4] == law.constants[2]
+    assert len(law.observations) == 2 * len(WIDTHS)
+
+
 def test_tokens_of_one_budget_alone_change_nothing():
     rows = runs((100,))
     longer = row(WIDTHS[-1], 0.8, steps=9999)

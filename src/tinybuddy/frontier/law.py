@@ -9,13 +9,14 @@ be one of how proposals are drawn. Pruned runs do not count: their rate had not 
 D counts tokens as often as they were seen; a repeated one is worth less (Muennighoff et al. 2023,
 arXiv 2305.16264), so the law holds for texts as long as the one that it was fitted on.
 
-A study has few numbers of tokens. With two, E, B and b cannot be told apart, and b is taken to be
-a, which Hoffmann's 0.34 and 0.28 nearly are; with one, all that D does is within E.
+A study has few numbers of tokens. Where no budget was trained for three of them, E, B and b cannot
+be told apart, and b is taken to be a, which Hoffmann's 0.34 and 0.28 nearly are; where none was for
+two, all that D does is within E.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -71,7 +72,8 @@ class Law:
         draws: the same (DRAWS, 5) of as many samples of the observations.
         spread: what observations differ from the law by, as differences of the logarithm.
         observations: that it was fitted to.
-        tokens: numbers of tokens that were told apart, 3 for more; see the top of this file.
+        tokens: numbers of tokens that one budget was trained for, 3 for more; see the top of this
+            file.
     """
 
     constants: Numbers
@@ -216,9 +218,9 @@ def _budgets(found: Iterable[Observation]) -> int:
 
 
 def _usable(found: Sequence[Observation]) -> tuple[list[Observation], int]:
-    """What a law can be fitted to, and how many numbers of tokens can be told apart, 3 at most.
+    """What a law can be fitted to, and how many numbers of tokens one budget has, 3 at most.
 
-    A number of tokens that only one budget was trained on tells nothing of what tokens do.
+    A number of tokens that only one budget was trained for tells nothing of what tokens do.
     """
     levels: list[list[Observation]] = []
     for each in sorted(found, key=lambda each: each.tokens):
@@ -226,10 +228,11 @@ def _usable(found: Sequence[Observation]) -> tuple[list[Observation], int]:
             levels.append([])
         levels[-1].append(each)
     levels = sorted((one for one in levels if _budgets(one) > 1), key=_budgets, reverse=True)
-    form = min(3, len(levels))
+    seen = Counter(budget for level in levels for budget in {each.budget for each in level})
+    form = min(3, max(seen.values(), default=1))
     while form > 1 and _budgets(found) + form - 1 < FORMS[form].shape[1]:
         form -= 1
-    return [each for level in levels[: None if form == 3 else form] for each in level], form
+    return [each for level in levels[: 1 if form == 1 else None] for each in level], form
 
 
 def _bits(constants: Numbers, n: Any, d: Any) -> Numbers:
