@@ -87,6 +87,11 @@ class Law:
         """Most training tokens of an observation."""
         return max(each.tokens for each in self.observations)
 
+    @property
+    def largest(self) -> Observation:
+        """The one of most parameters, where it was trained longest."""
+        return max(self.observations, key=lambda each: (each.parameters, each.tokens))
+
     def bits(self, parameters: float, tokens: float) -> float:
         """Bits per byte of the best model of so many parameters after so many tokens."""
         return float(_bits(self.constants, parameters, tokens))

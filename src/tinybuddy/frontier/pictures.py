@@ -55,7 +55,7 @@ def frontier_svg(found: Findings) -> str:
     figure, axes = _axes(
         "How small can it be, and still speak?",
         f"Bits per byte of unseen stories ({found.data}) by parameters. Filled: it speaks English."
-        + (f" Dotted: {law_name(found)}." if found.law else ""),
+        + (f" Dotted: {law_name(found)}." if law_points(found) else ""),
         [*((p.parameters, p.bits) for p in _points(found)), *_as_parameters(found)],
         PARAMETERS,
         _count,
@@ -310,16 +310,16 @@ def law_points(found: Findings) -> list[tuple[float, float]]:
     """
     if not found.law:
         return []
-    largest = max(each.parameters for each in found.law.observations)
-    xs = [largest * 4 ** (i / 20) for i in range(21)]
-    points = [(x, found.law.bits(x, found.law.longest)) for x in xs]
+    largest = found.law.largest
+    xs = [largest.parameters * 4 ** (i / 20) for i in range(21)]
+    points = [(x, found.law.bits(x, largest.tokens)) for x in xs]
     least = min(point.bits for point in (*found.finals, *found.trials, *found.references))
     return [(x, bits) for x, bits in points if bits >= least / 1.03]
 
 
 def law_name(found: Findings) -> str:
-    """What the law's line is called: it is one of models that were trained for so long."""
-    return f"the law at {found.law.longest / 1e6:,.3g}M tokens" if found.law else ""
+    """What the law's line is called: it is one of models trained as long as the largest was."""
+    return f"the law at {found.law.largest.tokens / 1e6:,.3g}M tokens" if found.law else ""
 
 
 def _sentences(axes: Axes, found: Findings, taken: _Taken) -> None:
