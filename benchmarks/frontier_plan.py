@@ -1,12 +1,13 @@
-"""How long 10,000 runs take on 1,000 cores, and what holds them up: measured here, then simulated.
+"""How long the trials of the study `cluster` take on 1,000 cores, and what holds them up.
 
     python benchmarks/frontier_plan.py [RUNS.jsonl] [--runs 10000] [--cores 1000] [--json]
 
 Measured on this machine: what the search itself spends on a trial (asking Optuna, reporting three
-rungs, telling it, with so many trials as a budget of the plan has), on a packed run that comes
-back, and on a tokenizer with its encoded text; and the bytes of each. How long rungs take is drawn
-from the runs of a study, by default results/frontier.jsonl. The simulation is of one search, which
-does one thing after the other, and of workers that wait for it.
+rungs, telling it, with so many trials as a budget of that study has), on a packed run that comes
+back, and on a tokenizer with its encoded text; and the bytes of each. How long a step takes, and
+which rung a trial comes to, is drawn from the runs of the published studies, by default those of
+results/frontier.jsonl. The simulation is of one search, which does one thing after the other, and
+of workers that wait for it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import random
 import statistics
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +29,20 @@ import optuna
 from tinybuddy.frontier import jobs, results
 from tinybuddy.frontier.search import _Budget, _distribution
 from tinybuddy.frontier.session import open_storage
-from tinybuddy.frontier.study import load_study
+from tinybuddy.frontier.study import Study, load_study
 from tinybuddy.training.dataset import prepare
 
 PUBLISHED = Path(__file__).parent.parent / "results" / "frontier.jsonl"
 DOLLARS = 0.04  # of a core and hour, a usual price of rented ones
 
 
-def search_seconds(trials: int) -> list[float]:
-    """Seconds that each trial of a budget costs the search: its proposal, three rungs, its end."""
-    study = load_study("tinystories")
+def search_seconds(study: Study) -> list[float]:
+    """Seconds that each trial of a budget costs the search: its proposal, its rungs, its end."""
     choices = {key: _distribution(choice) for key, choice in study.space.items()}
     found = []
     with tempfile.TemporaryDirectory() as folder:
         budget = _Budget(study, 20_000, open_storage(f"sqlite:///{folder}/optuna.sqlite"))
-        for _ in range(trials):
+        for _ in range(study.trials):
             began = time.perf_counter()
             trial = budget.optuna.ask(choices)
             bits = 2 - trial.params["num_hidden_layers"] / 20 + random.random() / 10
@@ -118,15 +119,16 @@ def simulate(
     return {"seconds": end, "search_busy": busy / end, "workers_busy": worked / (cores * end)}
 
 
-def rungs_of(rows: list[dict[str, Any]]) -> list[list[float]]:
-    """Seconds of the rungs of each trial, from its seconds and steps."""
-    study = load_study("tinystories")
+def rungs_of(rows: list[dict[str, Any]], study: Study) -> list[list[float]]:
+    """Seconds of a study's rungs for each trial of others, from its seconds for a step."""
     found = []
     for row in rows:
         if row["kind"] in ("trial", "pruned") and row["steps"]:
-            ends = [rung for rung in study.rungs if rung <= row["steps"]]
+            own = load_study(row["study"]).rungs
+            ended = sum(rung <= row["steps"] for rung in own)
+            ends = study.rungs if row["kind"] == "trial" else study.rungs[:ended]
             step = row["seconds"] / row["steps"]
-            found.append([step * (b - a) for a, b in zip([0, *ends], ends, strict=False)])
+            found.append([step * (b - a) for a, b in pairwise((0, *ends))])
     return found
 
 
@@ -138,10 +140,9 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=1_000)
     parser.add_argument("--json", action="store_true", help="print one JSON object as well")
     options = parser.parse_args()
-    study = load_study("tinystories")
-    rungs = rungs_of(results.read(options.file))
-    per_budget = options.runs // len(study.budgets)
-    trials = search_seconds(per_budget)
+    study = load_study("cluster")
+    rungs = rungs_of(results.read(options.file), study)
+    trials = search_seconds(study)
     costs = run_costs()
     per_trial, per_rung = statistics.mean(trials), costs["loading_seconds"]
     found = simulate(options.runs, options.cores, rungs, per_trial, per_rung)
@@ -151,7 +152,7 @@ def main() -> None:
         f"optuna {optuna.__version__}, {len(rungs)} measured runs of {alone:.1f} s on average\n"
         f"the search spends {1000 * per_trial:.0f} ms on a trial (the first hundred "
         f"{1000 * statistics.mean(trials[:100]):.0f} ms, the last "
-        f"{1000 * statistics.mean(trials[-100:]):.0f} ms of {per_budget:,}), "
+        f"{1000 * statistics.mean(trials[-100:]):.0f} ms of {study.trials:,}), "
         f"{1000 * per_rung:.1f} ms on a rung: {1 / per_trial:.1f} runs/s at most\n"
         f"{options.runs:,} runs on {options.cores:,} cores: {found['seconds'] / 3600:.2f} hours, "
         f"workers busy {found['workers_busy']:.0%}, the search {found['search_busy']:.0%}; "

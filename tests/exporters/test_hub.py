@@ -92,7 +92,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 # The recipe of each; most have the model's name.
 RECIPES = {"tinybuddy-80k-card": "card"} | {
-    name: name for name in (f"tinybuddy-{size}k" for size in (5, 10, 20, 40, 48, 60, 80))
+    name: name for name in (f"tinybuddy-{size}k" for size in (5, 10, 20, 40, 48, 60, 80, 160, 320))
 }
 
 
