@@ -55,7 +55,7 @@ def frontier_svg(found: Findings) -> str:
     figure, axes = _axes(
         "How small can it be, and still speak?",
         f"Bits per byte of unseen stories ({found.data}) by parameters. Filled: it speaks English."
-        + (f" Dotted: {law_name(found)}." if law_points(found) else ""),
+        + law_legend(found),
         [*((p.parameters, p.bits) for p in _points(found)), *_as_parameters(found)],
         PARAMETERS,
         _count,
@@ -314,12 +314,14 @@ def law_points(found: Findings) -> list[tuple[float, float]]:
     xs = [largest.parameters * 4 ** (i / 20) for i in range(21)]
     points = [(x, found.law.bits(x, largest.tokens)) for x in xs]
     least = min(point.bits for point in (*found.finals, *found.trials, *found.references))
-    return [(x, bits) for x, bits in points if bits >= least / 1.03]
+    return [(x, bits) for x, bits in points if bits >= least / 1.06]
 
 
-def law_name(found: Findings) -> str:
-    """What the law's line is called: it is one of models trained as long as the largest was."""
-    return f"the law at {found.law.largest.tokens / 1e6:,.3g}M tokens" if found.law else ""
+def law_legend(found: Findings) -> str:
+    """What the law's line is: of models trained as long as the largest was. Empty without one."""
+    if not found.law or not law_points(found):
+        return ""
+    return f" Dotted: the law at {found.law.largest.tokens / 1e6:,.3g}M tokens."
 
 
 def _sentences(axes: Axes, found: Findings, taken: _Taken) -> None:

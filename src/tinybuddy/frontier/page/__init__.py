@@ -19,7 +19,7 @@ from tinybuddy.exporters.html import source_hash
 from tinybuddy.exporters.js import joined
 from tinybuddy.frontier.findings import Findings, Point
 from tinybuddy.frontier.law import said_of
-from tinybuddy.frontier.pictures import law_name, law_points
+from tinybuddy.frontier.pictures import law_legend, law_points
 
 HERE = Path(__file__).parent.resolve()
 POWER = re.compile(r"\^([\d.]+)")
@@ -37,8 +37,9 @@ def page_of(found: Findings) -> str:
         "study": escape(found.study),
         "data": escape(found.data),
         "runs": counted(len(found.trials), "finished trial")
-        + (f" and the best of {counted(len(found.finals), 'budget')}" if found.finals else ""),
+        + (f" and {counted(len(found.finals), 'recipe')} trained in full" if found.finals else ""),
         "finding": _finding(found),
+        "dotted": law_legend(found),
         "law": _law(found),
         "rows": "".join(map(_row, found.finals)),
         "points": _data(found),
@@ -94,7 +95,6 @@ def _data(found: Findings) -> str:
         "points": [_values(kind, point) for kind, points in kinds for point in points],
         "line": found.line,
         "law": law_points(found),
-        "lawName": law_name(found),
         "baselines": found.baselines,
         "boundary": found.boundary,
     }

@@ -36,9 +36,7 @@ function bySize() {
       { look: "law", points: found.law },
       { look: "line", points: found.line, steps: true },
     ],
-    labels: [
-      ...budgets, ...named, ...end("n-grams in as many bytes", grams), ...end(found.lawName, found.law, "hot"),
-    ],
+    labels: [...budgets, ...named, ...end("n-grams in as many bytes", grams)],
     xTicks: ticks([1, 2.5, 5], count), yTicks: BITS.map((value) => [value, `${value}`]),
     gap: found.boundary[1] ? found.boundary : null,
   };
@@ -63,7 +61,7 @@ function byBytes() {
 
 const look = ({ kind, speaks }) => (speaks ? `${kind} yes` : kind);
 const title = (point) => point.name || `${number(point.parameters)} parameters`;
-const end = (text, points, style = "") => (points.length ? [{ at: [...points].reverse(), look: style, text, sides: ABOVE }] : []);
+const end = (text, points) => (points.length ? [{ at: [...points].reverse(), look: "", text, sides: ABOVE }] : []);
 
 function said(point) {
   const verdict = VERDICTS.get(point.speaks);
