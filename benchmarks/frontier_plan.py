@@ -5,7 +5,7 @@
 Measured on this machine: what the search itself spends on a trial (asking Optuna, reporting three
 rungs, telling it, with so many trials as a budget of that study has), on a packed run that comes
 back, and on a tokenizer with its encoded text; and the bytes of each. How long a step takes, and
-which rung a trial comes to, is drawn from the runs of the published studies, by default those of
+which rung a trial comes to, is drawn from runs of the published studies, by default those of
 results/frontier.jsonl. The simulation is of one search, which does one thing after the other, and
 of workers that wait for it.
 """
@@ -126,7 +126,7 @@ def rungs_of(rows: list[dict[str, Any]], study: Study) -> list[list[float]]:
         if row["kind"] in ("trial", "pruned") and row["steps"]:
             own = load_study(row["study"]).rungs
             ended = sum(rung <= row["steps"] for rung in own)
-            ends = study.rungs if row["kind"] == "trial" else study.rungs[:ended]
+            ends = study.rungs if row["kind"] == "trial" else study.rungs[: max(1, ended)]
             step = row["seconds"] / row["steps"]
             found.append([step * (b - a) for a, b in pairwise((0, *ends))])
     return found

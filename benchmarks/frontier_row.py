@@ -31,6 +31,8 @@ def main() -> None:
     evidence = evidence_of(corpus, found, lambda what, part: None)
     for run, recipe in zip(options.runs, recipes, strict=True):
         trained = jobs.open_trained(jobs.pack(run))
+        if "result" not in trained.record:
+            sys.exit(f"{run} has not ended: tinybuddy resume {run}")
         if trained.record["data"]["sha256"] != found.sha256:
             sys.exit(f"{run} did not learn {options.data}.")
         row = results.row_of(options.study, "final", options.budget, recipe, trained)

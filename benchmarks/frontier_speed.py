@@ -29,7 +29,7 @@ SPEEDUP_BAR, SEARCH_BAR = 1.9, 0.02
 
 
 def study_of(data: str, trials: int, steps: int) -> Study:
-    """The published study on other budgets, without pruning and final runs."""
+    """The study `tinystories` on other budgets, without pruning and final runs."""
     published = load_study("tinystories")
     return replace(
         published,

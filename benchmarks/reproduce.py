@@ -5,7 +5,7 @@
 DATA is a folder with `train.*` and `validation.*`, or of such folders; with --score the validation
 split of another one is scored. The runs are left in `runs/reproduce`, and go on where they stood.
 With --record a line is added to `results/records.jsonl`. The seconds are without evaluations.
-A recipe of `results/frontier.jsonl` is compared with the runs there.
+A recipe of `results/frontier.jsonl` is compared with the runs there, unless --score is given.
 """
 
 from __future__ import annotations

@@ -543,7 +543,7 @@ for prompt in ("Once upon a time", "The big dog ran to", "Tom was sad because"):
     print("the engine says the same:", ours == theirs, "\n")
 
 # %% [markdown]
-# It speaks, after a fashion. This is the weakest of the released models: one block.
+# It speaks, after a fashion. This is the weakest released model of its size: one block.
 #
 # Where do its four heads look? We walk into the block by hand, up to the shares.
 
@@ -686,7 +686,7 @@ course.check(squared_relu)
 #
 # ## On TinyStories
 #
-# The weights of this chapter were trained on TinyStories, so nothing changes. The best released
+# The weights of this chapter were trained on TinyStories, so nothing changes. The default
 # model, `tinybuddy-80k`, has four blocks of 32 numbers instead of one of 48, and about as many
 # parameters. Our 150 lines run it as they are:
 

@@ -66,10 +66,10 @@ class Findings:
     """What is drawn.
 
     Attributes:
-        study: its name.
+        study: its name, or the names of several.
         data: the text that its bits per byte are of.
         trials: that came to their end, of which no scorecard was taken.
-        finals: the best of each budget, trained in full; one for all of its seeds.
+        finals: recipes trained in full, such as the best of each budget; one for all seeds.
         line: parameters and bits per byte where a run is better than all that are as small.
         references: models measured before, where they were scored on the same text; those that
             are the best of a budget are among ``finals``.
@@ -117,7 +117,7 @@ def find(source: Path) -> Findings:
     references = _references(finals) if "tinystories" in data.casefold() else []
     fitted, held_back, lacks = _law(rows)
     return Findings(
-        study=printable(rows[0].get("study"), 80),
+        study=printable(" and ".join({str(row.get("study")): None for row in rows}), 80),
         data=data,
         trials=[_point([row]) for row in rows if row["kind"] == "trial"],
         finals=finals,

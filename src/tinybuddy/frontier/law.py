@@ -72,8 +72,8 @@ class Law:
         draws: the same (DRAWS, 5) of as many samples of the observations.
         spread: what observations differ from the law by, as differences of the logarithm.
         observations: that it was fitted to.
-        tokens: numbers of tokens that one budget was trained for, 3 for more; see the top of this
-            file.
+        tokens: how many different numbers of tokens the budget with most of them was trained for, 3
+            at most; see the top of this file.
     """
 
     constants: Numbers
@@ -89,8 +89,8 @@ class Law:
 
     @property
     def largest(self) -> Observation:
-        """The one of most parameters, where it was trained longest."""
-        return max(self.observations, key=lambda each: (each.parameters, each.tokens))
+        """The one of the largest budget, where it was trained longest."""
+        return max(self.observations, key=lambda each: (each.budget, each.tokens))
 
     def bits(self, parameters: float, tokens: float) -> float:
         """Bits per byte of the best model of so many parameters after so many tokens."""
@@ -223,7 +223,7 @@ def _budgets(found: Iterable[Observation]) -> int:
 
 
 def _usable(found: Sequence[Observation]) -> tuple[list[Observation], int]:
-    """What a law can be fitted to, and how many numbers of tokens one budget has, 3 at most.
+    """What a law can be fitted to, and `Law.tokens`.
 
     A number of tokens that only one budget was trained for tells nothing of what tokens do.
     """

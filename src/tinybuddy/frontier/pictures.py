@@ -321,7 +321,7 @@ def law_legend(found: Findings) -> str:
     """What the law's line is: of models trained as long as the largest was. Empty without one."""
     if not found.law or not law_points(found):
         return ""
-    return f" Dotted: the law at {found.law.largest.tokens / 1e6:,.3g}M tokens."
+    return f" Dotted: the law after {found.law.largest.tokens / 1e6:,.3g}M tokens."
 
 
 def _sentences(axes: Axes, found: Findings, taken: _Taken) -> None:

@@ -220,7 +220,7 @@ def load(model: str | Path = DEFAULT_MODEL, threads: int = 1, backend: str = "en
     Args:
         model: a model directory, a run directory, whose latest checkpoint is taken, the name of a
             released model, a compact file ``NAME.buddy``, or a llama2.c model: a file ``NAME.bin``,
-            its tokenizer beside it. By default it is the best that is released.
+            its tokenizer beside it. By default it is ``tinybuddy-80k``.
         threads: of the processor, for scoring; PyTorch keeps this number for the whole process.
         backend: what computes: ``engine`` or ``torch``.
 
