@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.frontier.conftest import HerePool
@@ -100,6 +100,7 @@ def test_a_row_makes_the_same_weights_again(study: Study, dataset: Dataset, tmp_
 
 @settings(max_examples=6)
 @given(kills=st.lists(st.integers(1, 9), max_size=4), workers=st.integers(1, 3))
+@example(kills=[1, 3], workers=1)  # the second proposal was drawn again
 def test_it_may_be_killed_at_any_job(
     study: Study,
     dataset: Dataset,

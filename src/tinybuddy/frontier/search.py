@@ -75,12 +75,15 @@ class _Budget:
             study_name=f"{study.name}-{size}",
             storage=storage,
             load_if_exists=True,
-            sampler=optuna.samplers.TPESampler(
-                seed=study.seed + size, n_startup_trials=UNGUIDED, constant_liar=True
-            ),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=UNGUIDED),
         )
         known = self.optuna.get_trials(deepcopy=False)
+        self.optuna.sampler = optuna.samplers.TPESampler(
+            # With one seed a resumed study would draw again what it drew at first.
+            seed=study.seed + size + len(known),
+            n_startup_trials=UNGUIDED,
+            constant_liar=True,
+        )
         for trial in known:
             if trial.state is TrialState.RUNNING:  # a kill left it: it is proposed again
                 self.optuna.tell(trial.number, state=TrialState.FAIL)
