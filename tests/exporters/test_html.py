@@ -212,8 +212,14 @@ def test_one_types_picks_hovers_steps_back_and_shares(pages: Exports, opened: Op
     again = opened(page_file, link)
     again.locator("#story .chosen").wait_for()
     assert _ended(again).startswith(told)
-    again.click("#play")  # told again, it has it too
-    again.locator("#story .chosen").wait_for(state="detached")
+    # Told again, it has it too. The page may be faster than a question whether it is gone for now.
+    again.evaluate(
+        "new MutationObserver(() => {"
+        " if (!document.querySelector('#story .chosen')) document.body.dataset.again = '';"
+        "}).observe(document.querySelector('#story'), { childList: true, subtree: true })"
+    )
+    again.click("#play")
+    again.locator("body[data-again]").wait_for()
     again.locator("#story .chosen").wait_for()
     assert _ended(again).startswith(told)
 
