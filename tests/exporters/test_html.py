@@ -128,7 +128,6 @@ def test_another_engine_is_not_kept(tmp_path: Path):
         html.check(model, out, "int8")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_chromium_generates_the_golden_texts_and_the_same_stories(
     name: str, reference: Callable[[str], str], pages: Exports, browser: Any, opened: Opened
@@ -154,7 +153,6 @@ def test_chromium_generates_the_golden_texts_and_the_same_stories(
         compare(case, theirs["ids"], theirs["new"], page_file, "Chromium")
 
 
-@pytest.mark.slow
 def test_one_types_picks_hovers_steps_back_and_shares(pages: Exports, opened: Opened):
     page_file, model = pages(DEFAULT_MODEL)
     page = opened(page_file)
@@ -239,7 +237,6 @@ def test_one_types_picks_hovers_steps_back_and_shares(pages: Exports, opened: Op
     assert _ended(again) == other
 
 
-@pytest.mark.slow
 def test_a_link_tells_the_story_again_whatever_was_done_on_the_way(pages: Exports, opened: Opened):
     page_file, _ = pages(DEFAULT_MODEL)
     page = opened(page_file, "#prompt=One%20day&seed=7&t=0.7")
@@ -277,7 +274,6 @@ def test_a_link_tells_the_story_again_whatever_was_done_on_the_way(pages: Export
     assert _ended(again) == shorter
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_what_is_typed_is_shown_as_tokens(name: str, pages: Exports, opened: Opened):
     page_file, model = pages(name)
@@ -300,7 +296,6 @@ def test_what_is_typed_is_shown_as_tokens(name: str, pages: Exports, opened: Ope
     page.locator("#status", has_text="20,000 characters").wait_for()
 
 
-@pytest.mark.slow
 def test_hostile_links_do_nothing_but_show_an_error(pages: Exports, opened: Opened):
     page_file, _ = pages(DEFAULT_MODEL)
     model = open_model(DEFAULT_MODEL)
@@ -321,7 +316,6 @@ def test_hostile_links_do_nothing_but_show_an_error(pages: Exports, opened: Open
     assert page.locator("#story img").count() == 0
 
 
-@pytest.mark.slow
 def test_words_that_the_training_text_did_not_have_are_marked(pages: Exports, opened: Opened):
     path = statistics_beside(find_directory(DEFAULT_MODEL))
     assert path
@@ -345,7 +339,6 @@ def test_words_that_the_training_text_did_not_have_are_marked(pages: Exports, op
         assert least <= share <= most, runs[:300]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 768, 1400, 2000])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_fits_and_nothing_moves(width: int, scheme: str, pages: Exports, opened: Opened):
@@ -366,7 +359,6 @@ def test_the_page_fits_and_nothing_moves(width: int, scheme: str, pages: Exports
     assert page.evaluate(measure) == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 768, 1400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_violation(width: int, scheme: str, pages: Exports, opened: Opened):
@@ -394,7 +386,6 @@ def test_axe_finds_no_violation(width: int, scheme: str, pages: Exports, opened:
     }
 
 
-@pytest.mark.slow
 def test_a_long_story_stays_whole(pages: Exports, opened: Opened):
     page_file, model = pages(DEFAULT_MODEL)
     prompt = "The dog ran to the big tree and sat. " * 500

@@ -6,8 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.conftest import HANG
 from tests.server.conftest import MODEL, Client, running
 from tinybuddy.exporters.session import export
@@ -31,7 +29,6 @@ def test_a_model_without_such_a_page_gets_a_plain_one(tmp_path: Path):
         assert b'<a href="/v1/models">' in server.get("/").body
 
 
-@pytest.mark.slow
 def test_chromium_tells_a_story_with_it(browser: Any, server: Client, tmp_path: Path):
     export("compact", MODEL, tmp_path / "model.buddy")
     story = load(tmp_path / "model.buddy").generate("The dog", seed=3)
