@@ -118,19 +118,19 @@ def frontier_table() -> str:
     recipes = defaultdict(list)
     for row in results.read(FRONTIER):
         if row["kind"] == "final":
-            recipes[row["parameters"], row["fingerprint"]].append(row)
+            recipes[row["parameters"], row["steps"], row["fingerprint"]].append(row)
     lines = [
         "| parameters | shape | steps | bits per byte | right sentences | speaks English |",
         "|---:|---|---:|---|---|---|",
     ]
-    for (parameters, _), rows in sorted(recipes.items()):
+    for (parameters, steps, _), rows in sorted(recipes.items()):
         bits = sorted(map(results.bits_of, rows))
         pairs = [row["metrics"]["grammar.pairs"] for row in rows]
         right = fmean(pair["value"] for pair in pairs), min(pair["low"] for pair in pairs)
         cells = (
             f"{parameters:,}",
             results.shape_of(rows[0]),
-            f"{rows[0]['steps']:,}",
+            f"{steps:,}",
             f"{fmean(bits):.3f} ({bits[0]:.3f} to {bits[-1]:.3f})",
             f"{right[0]:.1%} ({right[1]:.1%})",
             verdict_of(rows),

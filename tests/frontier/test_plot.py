@@ -70,7 +70,8 @@ def test_the_line_falls_and_the_boundary_lies_between_the_verdicts(tmp_path: Pat
 def test_one_seed_that_fails_is_a_no(tmp_path: Path):
     rows = study(speaks_from=64)
     rows[-1]["speaks_english"] = False
-    assert find(written(tmp_path / "runs.jsonl", rows)).finals[-1].speaks is False
+    point = find(written(tmp_path / "runs.jsonl", rows)).finals[-1]
+    assert point.speaks is False and point.note == "3 seeds (2 YES), 800 steps"
 
 
 def test_figures_of_tinystories_stand_beside_runs_on_it_alone(tmp_path: Path):

@@ -37,6 +37,14 @@ def test_every_budget_was_trained_with_three_seeds():
     assert all(sorted(seeds) == [0, 1, 2] for seeds in finals().values())
 
 
+def test_a_repeat_is_another_seed_of_a_recipe_that_has_its_three():
+    repeats = [row for row in results.read(RUNS) if row["kind"] == "repeat"]
+    assert repeats
+    for row in repeats:
+        seeds = finals()[row["fingerprint"]]
+        assert seeds and row["seed"] not in seeds
+
+
 def test_a_released_model_of_the_frontier_is_its_seed_0():
     runs, known = finals(), {record.name: record for record in records()}
     released = {model["name"] for model in released_models()}

@@ -185,6 +185,8 @@ def _point(rows: Sequence[Row]) -> Point:
         if name in LABELS and _mapping(value).get("passed") is False
     }
     runs = counted(len(rows), "seed") if first["kind"] == "final" else "a trial"
+    if 0 < (yes := verdicts.count(True)) < len(rows):  # so that it is luck of the seed
+        runs += f" ({yes} YES)"
     model = first["model"]
     return Point(
         name="",

@@ -20,8 +20,8 @@ MAX_RESULTS_BYTES = 1_000_000_000
 Row = Mapping[str, Any]
 
 # How a run ended: after all of its steps, before them, without a number; or the best of its budget,
-# trained in full and scored.
-KINDS = ("trial", "pruned", "failed", "final")
+# trained in full and scored. A repeat is another seed of such a recipe, which no plot shows.
+KINDS = ("trial", "pruned", "failed", "final", "repeat")
 
 
 def row_of(study: str, kind: str, budget: int, recipe: Recipe, trained: Trained) -> dict[str, Any]:

@@ -79,8 +79,8 @@ def _law(found: Findings) -> str:
 def _row(point: Point) -> str:
     return (
         f'<tr><th scope="row">{point.parameters:,}</th><td>{escape(point.shape)}</td>'
-        f'<td class="number">{point.bits:.3f}</td><td>{VERDICTS[point.speaks]}</td>'
-        f"<td>{escape(', '.join(point.fails))}</td></tr>"
+        f'<td>{escape(point.note)}</td><td class="number">{point.bits:.3f}</td>'
+        f"<td>{VERDICTS[point.speaks]}</td><td>{escape(', '.join(point.fails))}</td></tr>"
     )
 
 
