@@ -41,7 +41,9 @@ def search_seconds(study: Study) -> list[float]:
     choices = {key: _distribution(choice) for key, choice in study.space.items()}
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        budget = _Budget(study, 20_000, open_storage(f"sqlite:///{folder}/optuna.sqlite"))
+        budget = _Budget(
+            study, study.name, 20_000, open_storage(f"sqlite:///{folder}/optuna.sqlite")
+        )
         for _ in range(study.trials):
             began = time.perf_counter()
             trial = budget.optuna.ask(choices)

@@ -12,7 +12,7 @@ import re
 import reprlib
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 from tinybuddy.errors import UsageError
@@ -37,9 +37,7 @@ class _Checked:
 
     def __post_init__(self) -> None:
         for item in fields(self):  # type: ignore[arg-type]
-            value = _converted(item.name, getattr(self, item.name), type(item.default))
-            object.__setattr__(self, item.name, value)
-            _check_range(item.name, value, item.metadata)
+            object.__setattr__(self, item.name, _checked_value(item, getattr(self, item.name)))
         self._check_together()
 
     def _check_together(self) -> None:
@@ -57,6 +55,12 @@ class _Checked:
             if key not in known:
                 raise UsageError(unknown("key", key, known))
         return cls(**values)
+
+
+def _checked_value(item: Field[Any], value: Any) -> Any:
+    value = _converted(item.name, value, type(item.default))
+    _check_range(item.name, value, item.metadata)
+    return value
 
 
 def _converted(name: str, value: Any, kind: type) -> Any:
@@ -329,6 +333,17 @@ class TrainConfig(_Checked):
             "sqrt": 1.0 - math.sqrt(done),
         }
         return peak * shares[self.schedule]
+
+
+def check_setting(name: str, value: Any) -> None:
+    """Check a value of a field of `ModelConfig` or `TrainConfig`, by itself.
+
+    Raises:
+        UsageError: if it is none that the field may have.
+    """
+    for item in (*fields(ModelConfig), *fields(TrainConfig)):
+        if item.name == name:
+            _checked_value(item, value)
 
 
 @dataclass(frozen=True)

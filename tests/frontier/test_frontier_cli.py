@@ -15,7 +15,9 @@ import pytest
 
 from tests.conftest import HANG
 from tinybuddy.cli import main
+from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.frontier import results
+from tinybuddy.frontier.session import begin, resume
 from tinybuddy.frontier.study import Study
 
 COMMAND = [sys.executable, "-m", "tinybuddy", "frontier"]
@@ -103,6 +105,9 @@ def test_a_worker_that_is_killed_costs_nothing(file: Path, tmp_path: Path):
         (["resume", "nothing", "--data", "tales"], 2, "leave out --data and --out"),
         (["run", "tales", "--data", "nowhere.txt"], 1, "nowhere.txt"),
         (["run", "tales", "--storage", "no-address"], 1, "Optuna's database no-address cannot"),
+        (["run", "tales", "--storage", "sqlite://"], 2, "keeps nothing: name a file"),
+        (["run", "tales", "--storage", "nosuch://me:secret@host/a"], 1, "nosuch://me:***@host/a"),
+        (["run", "tales", "--data", "-"], 2, "A study reads its data again"),
     ],
 )
 def test_what_makes_no_sense_is_said(
@@ -133,3 +138,42 @@ def test_other_data_are_refused(study: Study, tmp_path: Path, capsys: pytest.Cap
     text.write_text("\n".join(stories[1:]), encoding="utf-8")
     assert main(["frontier", "resume", out]) == 1
     assert "has changed since" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_run_that_never_began_leaves_the_files_of_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "out"
+    (out / ".git").mkdir(parents=True)
+    (out / ".git" / "HEAD").write_text("ref", encoding="utf-8")
+    (out / ".env").write_text("x", encoding="utf-8")
+    for data in ("nowhere.txt", str(tmp_path / "short.txt")):
+        (tmp_path / "short.txt").write_text("One story.\n\n\nAnother one.\n", encoding="utf-8")
+        assert main(["frontier", "run", "tales", "--data", data, "--out", str(out)]) == 1
+        left = {path.relative_to(out).as_posix() for path in out.rglob("*")} - {".lock"}
+        assert left == {".git", ".git/HEAD", ".env"}
+
+
+def test_two_studies_share_a_database(
+    study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    one = replace(study, budgets=(3_000,), trials=1, rungs=(4,))
+    storage = f"sqlite:///{tmp_path / 'shared.sqlite'}"
+    for name in ("a", "b"):
+        assert begin(one, out=tmp_path / name, workers=1, storage=storage)["runs"] == 1
+    (tmp_path / "b" / "runs.jsonl").rename(tmp_path / "b" / "elsewhere")
+    assert resume(tmp_path / "a", workers=1)["runs"] == 1  # where the database is, is kept
+    assert not [*tmp_path.glob("*/optuna.sqlite")]
+    with pytest.raises(TinybuddyError, match="lacks the runs that Optuna's database knows of"):
+        resume(tmp_path / "b", workers=1)
+    with pytest.raises(TinybuddyError, match="knows none of the 1 runs"):
+        resume(tmp_path / "a", workers=1, storage=f"sqlite:///{tmp_path / 'other.sqlite'}")
+    record = tmp_path / "a" / "study.json"
+    text = record.read_text(encoding="utf-8")
+    record.write_text(text.replace("sqlite://", "postgresql://me:***@host"), encoding="utf-8")
+    with pytest.raises(UsageError, match="Passwords are not kept"):
+        resume(tmp_path / "a", workers=1)
+    for wrong in ("{", "[]", '{"name": 1}'):
+        record.write_text(wrong, encoding="utf-8")
+        with pytest.raises(TinybuddyError, match=r"study.json is not as a study writes it"):
+            resume(tmp_path / "a", workers=1)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.frontier import made
 from tests.frontier.conftest import HerePool
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.formats.references import open_model
@@ -19,7 +20,7 @@ from tinybuddy.frontier import results
 from tinybuddy.frontier.pools import WorkerLostError
 from tinybuddy.frontier.progress import BudgetProgress, StudyHooks
 from tinybuddy.frontier.search import ATTEMPTS, Search
-from tinybuddy.frontier.study import Study
+from tinybuddy.frontier.study import Range, Study
 from tinybuddy.training.dataset import Dataset, prepare
 from tinybuddy.training.loop import DivergedError, fit
 from tinybuddy.training.run import Run
@@ -41,13 +42,13 @@ def search(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder.mkdir(exist_ok=True)
     storage = optuna.storages.RDBStorage(f"sqlite:///{folder / 'optuna.sqlite'}")
-    return Search(study, folder, dataset, pool, storage, hooks or StudyHooks()).go()
+    return Search(study, study.name, folder, dataset, pool, storage, hooks or StudyHooks()).go()
 
 
 def check(study: Study, folder: Path, rows: list[dict[str, Any]]) -> None:
     """Each budget has had its trials, and its best has been trained with each seed."""
     assert results.read(folder / "runs.jsonl") == rows
-    assert len({(row["fingerprint"], row["seed"]) for row in rows}) == len(rows)
+    assert len({*map(results.id_of, rows)}) == len(rows)
     assert not [*folder.glob("states/*")]
     storage = f"sqlite:///{folder / 'optuna.sqlite'}"
     for budget in study.budgets:
@@ -154,20 +155,130 @@ def test_a_tokenizer_is_trained_by_one_worker_for_all(
     assert alone.result["bits_per_byte"] == row["bits_per_byte"]
 
 
+@pytest.mark.parametrize("told", [0, 3])  # of four: after the last, final runs are to begin
 def test_a_kill_between_the_line_and_optuna_counts_once(
-    study: Study, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: Study, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: int
 ):
+    study = replace(study, budgets=(3_000,), final_seeds=(0,))
+    tell, left = Search._tell, [told]
+
     def killed(self: Search, run: Any, row: Any) -> None:
-        raise KilledError
+        if not left[0]:
+            raise KilledError
+        left[0] -= 1
+        tell(self, run, row)
 
     with monkeypatch.context() as patch:
         patch.setattr(Search, "_tell", killed)
         with pytest.raises(KilledError):
             search(study, tmp_path / "a", dataset, HerePool())
-    (row,) = results.read(tmp_path / "a" / "runs.jsonl")
+    known = results.read(tmp_path / "a" / "runs.jsonl")
+    assert len(known) == told + 1
+    state = tmp_path / "a" / "states" / f"3000-{known[-1]['fingerprint'][:12]}-0.zip"
+    state.write_bytes(b"left by a kill before it was removed")
     rows = search(study, tmp_path / "a", dataset, HerePool())
-    assert rows[0] == row
+    assert rows[: len(known)] == known
     check(study, tmp_path / "a", rows)
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_fewer_shapes_than_trials_come_to_an_end(
+    study: Study, dataset: Dataset, tmp_path: Path, workers: int
+):
+    """Budgets so close that the same models are the widest of both, too."""
+    few = replace(
+        study,
+        budgets=(6_000, 6_001),
+        space={"num_hidden_layers": Range(1, 2)},
+        start=(),
+        final_seeds=(0,),
+    )
+    rows = search(few, tmp_path / "a", dataset, HerePool(workers))
+    kinds = Counter((row["budget"], row["kind"]) for row in rows)
+    assert kinds[6_000, "final"] == kinds[6_001, "final"] == 1
+    assert all(1 <= kinds[size, "trial"] + kinds[size, "pruned"] <= 2 for size in few.budgets)
+    assert {row["fingerprint"] for row in rows if row["budget"] == 6_000} & {
+        row["fingerprint"] for row in rows if row["budget"] == 6_001
+    }
+    again = HerePool(workers)
+    assert search(few, tmp_path / "a", dataset, again) == rows
+    assert again.jobs == 0
+
+
+def test_values_that_do_not_go_together_are_not_tried(
+    study: Study, dataset: Dataset, tmp_path: Path
+):
+    space = {**study.space, "vocab_size": (128, 300), "tokenizer": ("bpe", "unigram")}
+    mixed = replace(study, space=space, start=({"vocab_size": 128, "tokenizer": "bpe"},))
+    rows = search(mixed, tmp_path / "a", dataset, HerePool(2))
+    check(mixed, tmp_path / "a", rows)
+    kinds = {(r["train"].get("tokenizer", "bpe"), r["model"]["vocab_size"]) for r in rows}
+    assert kinds and ("bpe", 128) not in kinds
+    only = replace(mixed, space={**study.space, "vocab_size": (128,)}, start=())
+    with pytest.raises(TinybuddyError, match="vocab_size 128 is too small for byte-level BPE"):
+        search(only, tmp_path / "b", dataset, HerePool())
+
+
+def test_a_state_that_is_damaged_is_trained_again(study: Study, dataset: Dataset, tmp_path: Path):
+    def on_job(job: int) -> None:
+        if job == 4:
+            raise KilledError
+
+    folder, notes = tmp_path / "a", []
+
+    class Said(StudyHooks):
+        def on_note(self, text: str) -> None:
+            notes.append(text)
+
+    with pytest.raises(KilledError):
+        search(study, folder, dataset, HerePool(2, on_job))
+    states = [*folder.glob("states/*")]
+    assert states
+    for state in states:
+        state.write_bytes(state.read_bytes()[:100])
+    check(study, folder, search(study, folder, dataset, HerePool(), Said()))
+    assert sum("is damaged: the run is trained from its beginning" in n for n in notes) == len(
+        states
+    )
+
+
+def test_what_was_lost_is_said(study: Study, dataset: Dataset, tmp_path: Path):
+    folder, one = tmp_path / "a", replace(study, budgets=(3_000,))
+    rows = search(one, folder, dataset, HerePool())
+    runs, database = folder / "runs.jsonl", folder / "optuna.sqlite"
+    runs.rename(folder / "elsewhere")
+    with pytest.raises(TinybuddyError, match="lacks the runs that Optuna's database knows of"):
+        search(one, folder, dataset, HerePool())
+    (folder / "elsewhere").rename(runs)
+    for file in folder.glob("optuna.sqlite*"):
+        file.rename(folder / file.name.replace("optuna", "other"))
+    with pytest.raises(TinybuddyError, match="knows none of the 4 runs"):
+        search(one, folder, dataset, HerePool())
+    for file in folder.glob("other.sqlite*"):
+        file.replace(folder / file.name.replace("other", "optuna"))
+    assert database.exists() and search(one, folder, dataset, HerePool()) == rows
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bits_while_training": None},
+        {"model": {"vocab_size": "x"}},
+        {"model": []},
+        {"seed": "0"},
+        {"train": None},
+    ],
+)
+def test_a_line_that_is_no_run_is_said(
+    study: Study, dataset: Dataset, tmp_path: Path, change: dict[str, Any]
+):
+    path = made.written(
+        tmp_path / "a" / "runs.jsonl", [made.row(8, 2.0), made.row(16, 1.5) | change]
+    )
+    before = path.read_bytes()
+    with pytest.raises(TinybuddyError, match=r"Line 2 of .*runs.jsonl is no run of a study"):
+        search(study, tmp_path / "a", dataset, HerePool())
+    assert path.read_bytes() == before
 
 
 def test_a_line_that_was_cut_off_is_trained_again(study: Study, dataset: Dataset, tmp_path: Path):

@@ -59,6 +59,34 @@ def test_a_study_is_read_again_as_it_was_written(study: Study):
         ("[300, 400]", "{ low = 4, high = 4 }", "vocab_size in [space] must be a"),
         ("vocab_size =", "hidden_size =", "There is no key of [space] 'hidden_size'"),
         ("vocab_size =", "vocab_size ", "is not valid TOML"),
+        ("vocab_size =", "stories =", "There is no key of [space] 'stories'"),
+        ("vocab_size =", "seed =", "There is no key of [space] 'seed'"),
+        ("[300, 400]", "[300, 70_000]", "vocab_size must lie between 4 and 65,535"),
+        ("[300, 400]", "[[300], [400]]", "vocab_size must be a whole number, not [300]"),
+        ("[300, 400]", "[2026-01-01]", "vocab_size must be a whole number"),
+        ("[300, 400]", "{ low = 300, high = 400.5 }", "vocab_size must be a whole number"),
+        ("high = 3", "high = 1_000_000", "num_hidden_layers must lie between 1 and 128"),
+        ("vocab_size = [300, 400]", "beta1 = { low = 0.5, high = 3.0 }", "beta1 must lie between"),
+        ("vocab_size = [300, 400]", "beta1 = { low = 0.5, high = inf }", "beta1 must lie between"),
+        ("vocab_size = [300, 400]", "group_size = [0, 1]", "group_size must lie between 1 and"),
+        ("vocab_size = [300, 400]", "feed_forward_ratio = ['x']", "must be a number above 0"),
+        ("vocab_size = [300, 400]", "feed_forward_ratio = [-1.0]", "must be a number above 0"),
+        (
+            "trials = 3",
+            "trials = 3\nstart = [{ vocab_size = 999 }]",
+            "vocab_size in [[start]] must be one of its values in [space], not 999",
+        ),
+        ("trials = 3", "trials = 3\nstart = [{ vocab_size = [1] }]", "must be one of its values"),
+        (
+            "trials = 3",
+            "trials = 3\nstart = [{ num_hidden_layers = 4 }]",
+            "num_hidden_layers in [[start]] must be one of its values in [space], not 4",
+        ),
+        (
+            "trials = 3",
+            "trials = 3\nfinal_seeds = [0]\nfinal_steps = 20",
+            "final_steps must be more than the last rung, 20, not 20",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_said(old: str, new: str, said: str):
@@ -76,6 +104,13 @@ def test_an_unknown_study_is_said(tmp_path: Path):
 def test_a_budget_that_no_shape_fits_into_is_said():
     with pytest.raises(UsageError, match=r"No shape of the study mine fits into 500 parameters"):
         check_budgets(parse_study(SOUND.replace("2_000", "500, 5_000"), "mine"))
+
+
+def test_a_vocabulary_too_small_for_its_tokenizer_is_said():
+    text = SOUND.replace("[300, 400]", "[128]")
+    with pytest.raises(UsageError, match="vocab_size 128 is too small for byte-level BPE"):
+        check_budgets(parse_study(text, "mine"))
+    check_budgets(parse_study(text + "tokenizer = ['bpe', 'unigram']\n", "mine"))
 
 
 @given(

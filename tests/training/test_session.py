@@ -300,6 +300,16 @@ def test_a_place_that_cannot_be_written_is_one_sentence(story_file: Path, tmp_pa
         train(data=story_file, out=tmp_path / "file" / "run", hooks=Hooks(), **SMALL)
 
 
+def test_a_run_that_never_began_leaves_hidden_files(tmp_path: Path):
+    """Which a folder may hold that counts as empty, such as a new repository."""
+    (tmp_path / "run" / ".git").mkdir(parents=True)
+    (tmp_path / "run" / ".git" / "HEAD").write_text("ref", encoding="utf-8")
+    with pytest.raises(TinybuddyError, match="nowhere"):
+        train(data="nowhere.txt", out=tmp_path / "run", hooks=Hooks(), **SMALL)
+    left = {path.name for path in (tmp_path / "run").rglob("*")}
+    assert left - {".lock"} == {".git", "HEAD"}
+
+
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
 def test_no_permission_is_one_sentence(story_file: Path, tmp_path: Path):
     (tmp_path / "locked").mkdir(mode=0o500)

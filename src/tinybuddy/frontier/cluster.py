@@ -133,7 +133,7 @@ def _speak(address: str, connection: Connection) -> None:
     try:
         ray.init(address, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        connection.send(str(error).partition("\n")[0].rstrip("."))
+        connection.send(str(error).partition("\n")[0].partition(". ")[0].rstrip("."))
         return
     task: Any = ray.remote(num_cpus=1, max_retries=0)(_call)
     values: list[Any] = []

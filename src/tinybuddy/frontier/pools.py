@@ -63,6 +63,7 @@ class LocalPool:
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self._futures: dict[Future[Any], str] = {}
         self._files = 0
+        self._others = {*multiprocessing.active_children()}
         self._executor = self._begin()
 
     def _begin(self) -> ProcessPoolExecutor:
@@ -97,7 +98,7 @@ class LocalPool:
 
     def close(self) -> None:
         """End the processes."""
-        processes = multiprocessing.active_children()
+        processes = {*multiprocessing.active_children()} - self._others
         self._executor.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.terminate()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tinybuddy.config import NOT_OF_THE_RECIPE, Recipe, TrainConfig
+from tinybuddy.config import NOT_OF_THE_RECIPE, ModelConfig, Recipe, TrainConfig
 from tinybuddy.disk import read_bytes, write_text
 from tinybuddy.errors import TinybuddyError, counted
 from tinybuddy.frontier.jobs import Trained
@@ -18,6 +20,7 @@ from tinybuddy.training.metadata import short_source
 MAX_RESULTS_BYTES = 1_000_000_000
 
 Row = Mapping[str, Any]
+Id = tuple[int, str, int]  # of a run: its budget, the fingerprint of its recipe, and its seed
 
 # How a run ended: after all of its steps, before them, without a number; or the best of its budget,
 # trained in full and scored. A repeat is another seed of such a recipe, which no plot shows.
@@ -57,6 +60,11 @@ def row_of(study: str, kind: str, budget: int, recipe: Recipe, trained: Trained)
         "processor": record.get("processor"),
         "date": datetime.now(UTC).date().isoformat(),
     }
+
+
+def id_of(row: Row) -> Id:
+    """What no two runs of a study have in common."""
+    return row["budget"], row["fingerprint"], row["seed"]
 
 
 def _changed(train: TrainConfig) -> dict[str, Any]:
@@ -104,6 +112,8 @@ def append(path: Path, row: Row) -> None:
     try:
         with path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # before Optuna is told, whose database may reach the disk
     except OSError as error:
         raise TinybuddyError(
             f"Cannot write {path}: {error.strerror}; make room and resume the study."
@@ -116,7 +126,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     Raises:
         TinybuddyError: if it cannot be read, or holds something else.
     """
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    found: dict[Id, dict[str, Any]] = {}
     if not path.exists():
         return []
     *lines, _ = read_bytes(path, MAX_RESULTS_BYTES).split(b"\n")
@@ -125,12 +135,29 @@ def read(path: Path) -> list[dict[str, Any]]:
             row = json.loads(line)
         except (ValueError, RecursionError):
             row = None
-        match row:
-            case {"fingerprint": str(f), "seed": int(s), "kind": str(), "budget": int()}:
-                found[f, s] = row
-            case _:
-                raise TinybuddyError(f"Line {number} of {path} is no run of a study: delete it.")
+        if not _is_run(row):
+            raise TinybuddyError(f"Line {number} of {path} is no run of a study: delete it.")
+        found[id_of(row)] = row
     return list(found.values())
+
+
+def _is_run(row: Any) -> bool:
+    """Whether a row has what a search that goes on needs of it."""
+    match row:
+        case {
+            "fingerprint": str(),
+            "seed": int(),
+            "kind": str(kind),
+            "budget": int(),
+            "model": dict(model),
+            "train": dict(),
+        }:
+            with suppress(TypeError, TinybuddyError):
+                ModelConfig(**model)
+                return kind not in ("trial", "final") or isinstance(
+                    row.get("bits_while_training"), float
+                )
+    return False
 
 
 def rewrite(path: Path, rows: Iterable[Row]) -> None:

@@ -3,12 +3,13 @@
 Of each budget there is an Optuna study of its own. A trial is trained from rung to rung; after each
 it goes on, or is pruned. What a run has come to is kept in ``states`` between rungs, and a line in
 ``runs.jsonl`` is written before Optuna is told, so that a kill at any moment loses no more than
-what was trained since the last rung. A run is known by the fingerprint of its recipe and its seed:
-what has ended is not trained again, however often it is proposed.
+what was trained since the last rung. A run is known by its budget, the fingerprint of its recipe
+and its seed: what has ended is not trained again, however often it is proposed.
 """
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from optuna.trial import TrialState
 from tinybuddy.config import Recipe
 from tinybuddy.corpus import empty
 from tinybuddy.disk import read_bytes, write_bytes
-from tinybuddy.errors import TinybuddyError
+from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.evaluation.evidence import Evidence, evidence_of
 from tinybuddy.frontier import jobs, results
 from tinybuddy.frontier.pools import Pool, WorkerLostError
@@ -42,8 +43,6 @@ FINAL_PARTS = 8  # after each of which a final run is kept
 MAX_STATE_BYTES = 1_000_000_000
 TOKENIZER = ("vocab_size", "tokenizer", "alphabet", "alphabet_min_count", "suffixes")
 
-Id = tuple[str, int]  # of a run: the fingerprint of its recipe, and its seed
-
 
 @dataclass
 class _Run:
@@ -57,22 +56,23 @@ class _Run:
     attempts: int = 0
 
     @property
-    def id(self) -> Id:
-        return self.recipe.fingerprint(), self.recipe.train.seed
+    def id(self) -> results.Id:
+        return self.budget.size, self.recipe.fingerprint(), self.recipe.train.seed
 
     @property
     def name(self) -> str:
-        fingerprint, seed = self.id
-        return f"{self.budget.size}-{fingerprint[:12]}-{seed}"
+        return _name(self.id)
 
 
 class _Budget:
     """One budget: its Optuna study, and how far it has come."""
 
-    def __init__(self, study: Study, size: int, storage: optuna.storages.BaseStorage) -> None:
+    def __init__(
+        self, study: Study, name: str, size: int, storage: optuna.storages.BaseStorage
+    ) -> None:
         self.size = size
         self.optuna = optuna.create_study(
-            study_name=f"{study.name}-{size}",
+            study_name=f"{name}-{size}",
             storage=storage,
             load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(n_startup_trials=UNGUIDED),
@@ -91,17 +91,32 @@ class _Budget:
         if not known:
             for proposal in study.start:
                 self.optuna.enqueue_trial(dict(proposal))
-        ended = [t for t in known if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-        self.asked = len(ended)
-        self.progress = BudgetProgress(size, study.trials, len(study.final_seeds), len(ended))
+        self.known = bool(known)
+        self.asked = sum(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in known)
+        self.progress = BudgetProgress(size, study.trials, len(study.final_seeds), self.asked)
 
 
 class Search:
-    """A study at work in a folder."""
+    """A study at work in a folder.
+
+    Args:
+        study: what is searched.
+        name: of the study in Optuna's database, which others may share.
+        folder: of the study.
+        dataset: from `tinybuddy.training.dataset.prepare`, held.
+        pool: that trains.
+        storage: Optuna's database.
+        hooks: called with the progress.
+
+    Raises:
+        TinybuddyError: if the folder and Optuna's database are not of the same study, or data are
+            too small for a scorecard.
+    """
 
     def __init__(
         self,
         study: Study,
+        name: str,
         folder: Path,
         dataset: Dataset,
         pool: Pool,
@@ -111,11 +126,8 @@ class Search:
         self.study, self.folder, self.pool = study, folder, pool
         self.hooks = hooks
         self.file = folder / "runs.jsonl"
-        rows = results.read(self.file)
-        results.rewrite(self.file, rows)  # without what a kill cut off
-        self.rows = {(row["fingerprint"], row["seed"]): row for row in rows}
+        self.rows = {results.id_of(row): row for row in results.read(self.file)}
         self.distributions = {k: _distribution(choice) for k, choice in study.space.items()}
-        self.budgets = [_Budget(study, size, storage) for size in study.budgets]
         self.running: dict[str, _Run] = {}
         self.finals: list[_Run] = []
         _ = dataset.statistics  # once for all tokenizers
@@ -126,12 +138,17 @@ class Search:
         self.waiting: dict[Any, list[_Run]] = {}
         # First of all, since a text may be too small for it.
         self.evidence = pool.share(self._evidence(dataset)) if study.final_seeds else None
+        self.budgets = [_Budget(study, name, size, storage) for size in study.budgets]
+        self._check()
         for budget in self.budgets:
             self._note_best(budget)
             self._begin_finals(budget)
 
     def go(self) -> list[dict[str, Any]]:
         """Bring the study from wherever it stands to its end; return the rows of all runs."""
+        results.rewrite(self.file, self.rows.values())  # without what a kill cut off
+        for id in self.rows:
+            self._state(_name(id)).unlink(missing_ok=True)
         self._show()
         while True:
             while len(self.running) < self.pool.workers() and (run := self._next()):
@@ -142,6 +159,19 @@ class Search:
                 self._take(self.running.pop(name), outcome)
                 self._show()
 
+    def _check(self) -> None:
+        """Raise where one of the two that know of the trials has been lost."""
+        if self.rows and not any(budget.known for budget in self.budgets):
+            raise TinybuddyError(
+                f"Optuna's database knows none of the {len(self.rows):,} runs in {self.file}: give "
+                "the `storage` that the study began with."
+            )
+        if not self.rows and any(budget.asked for budget in self.budgets):
+            raise TinybuddyError(
+                f"{self.file} lacks the runs that Optuna's database knows of: put it back, or "
+                "begin another study."
+            )
+
     def _next(self) -> _Run | None:
         """The run to begin now: a final one, or a trial of the budget that has had fewest."""
         if self.finals:  # the largest first, which take longest
@@ -150,14 +180,22 @@ class Search:
         for budget in sorted(self.budgets, key=lambda b: (b.asked, -b.size)):
             if budget.asked < self.study.trials and (trial := self._propose(budget)):
                 return trial
-        return None
+        # Proposals that were all known may have ended a budget just now.
+        return self._next() if self.finals else None
 
     def _propose(self, budget: _Budget) -> _Run | None:
-        """Ask for a trial until one is new; None where enough that are known were proposed."""
-        study = self.study
+        """Ask for a trial until one is new.
+
+        Returns:
+            None where enough that are known were proposed, or one that another worker trains.
+        """
+        study, reason = self.study, ""
         for _ in range(PROPOSALS):
             trial = budget.optuna.ask(self.distributions)
-            recipe = fitted(study.recipe, trial.params, budget.size)
+            try:
+                recipe = fitted(study.recipe, trial.params, budget.size)
+            except UsageError as error:  # values that do not go together
+                recipe, reason = None, f" ({str(error).rstrip('.')})"
             if recipe is None:
                 budget.optuna.tell(trial, state=TrialState.FAIL)
                 continue
@@ -167,7 +205,7 @@ class Search:
             run = _Run(budget, recipe, [*reversed(study.rungs)], trial)
             if run.name in self.running:
                 budget.optuna.tell(trial, state=TrialState.FAIL)
-                continue
+                return None
             budget.asked += 1
             if (row := self.rows.get(run.id)) is None:
                 return self._restored(run)
@@ -175,16 +213,20 @@ class Search:
             if budget.asked == study.trials:
                 return None
         raise TinybuddyError(
-            f"None of {PROPOSALS:,} proposals was a new shape of {budget.size:,} parameters: ask "
-            "for fewer trials, or widen the space of the study."
+            f"None of {PROPOSALS:,} proposals was a shape of {budget.size:,} parameters{reason}: "
+            "widen the space of the study."
         )
 
     def _restored(self, run: _Run) -> _Run:
         """Go on from what a run had come to before the study was stopped."""
-        path = self._state(run)
+        path = self._state(run.name)
         if not path.exists():
             return run
-        run.trained = jobs.open_trained(read_bytes(path, MAX_STATE_BYTES))
+        try:
+            run.trained = jobs.open_trained(read_bytes(path, MAX_STATE_BYTES))
+        except (zipfile.BadZipFile, TinybuddyError):
+            self.hooks.on_note(f"{path} is damaged: the run is trained from its beginning.")
+            return run
         for row in run.trained.rows:
             if run.parts and row["step"] == run.parts[-1]:
                 run.parts.pop()
@@ -192,8 +234,8 @@ class Search:
                     run.trial.report(row["bits_per_byte"], row["step"])
         return run
 
-    def _state(self, run: _Run) -> Path:
-        return self.folder / "states" / f"{run.name}.zip"
+    def _state(self, name: str) -> Path:
+        return self.folder / "states" / f"{name}.zip"
 
     def _submit(self, run: _Run) -> None:
         self.running[run.name] = run
@@ -261,7 +303,7 @@ class Search:
         elif run.trial and run.trial.should_prune():
             self._end(run, "pruned")
         else:
-            write_bytes(self._state(run), trained.run)
+            write_bytes(self._state(run.name), trained.run)
             self._submit(run)
 
     def _end(self, run: _Run, kind: str, more: dict[str, Any] | None = None) -> None:
@@ -274,7 +316,7 @@ class Search:
             jobs.unpack(trained.run, self.folder / "models" / run.name)
         results.append(self.file, row)
         self.rows[run.id] = row
-        self._state(run).unlink(missing_ok=True)
+        self._state(run.name).unlink(missing_ok=True)
         self._tell(run, row)
 
     def _tell(self, run: _Run, row: results.Row) -> None:
@@ -339,6 +381,12 @@ class Search:
             if run.trained and run.trained.rows:
                 done += (run.budget.size + 20_000) * run.trained.rows[-1]["step"]
         return done / total
+
+
+def _name(id: results.Id) -> str:
+    """Of a run, for people and files."""
+    budget, fingerprint, seed = id
+    return f"{budget}-{fingerprint[:12]}-{seed}"
 
 
 def _tokenizer_of(recipe: Recipe) -> tuple[Any, ...]:

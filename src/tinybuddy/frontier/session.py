@@ -3,7 +3,7 @@
 ::
 
     STUDY/study.toml      everything resolved
-          study.json      hash of the data, versions, machine
+          study.json      its name and place in Optuna's database, hash of the data, versions
           runs.jsonl      a line a run that has ended
           optuna.sqlite   what Optuna knows, unless it has another storage
           states/         runs that have not ended, packed
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shlex
 import signal
 import threading
@@ -22,12 +23,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optuna
 import sqlalchemy
 
 from tinybuddy.backends.interface import Stopped
+from tinybuddy.corpus.kept import is_read_once
 from tinybuddy.disk import expanded, read_text, write_text
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.frontier.pools import LocalPool, Pool
@@ -39,6 +41,9 @@ from tinybuddy.recipes import MAX_RECIPE_BYTES
 from tinybuddy.training.checkpoint import clear, is_taken, locked
 from tinybuddy.training.dataset import Dataset, prepare
 from tinybuddy.training.provenance import provenance
+
+RECORD = "study.json"
+HIDDEN = ":***@"  # as SQLAlchemy shows a password
 
 
 def begin(
@@ -60,6 +65,7 @@ def begin(
         workers: processes of this machine; by default one a core.
         cluster: address of a Ray cluster to run on, such as ``auto`` or ``10.0.0.1:6379``.
         storage: address of Optuna's database, as SQLAlchemy takes it; by default a SQLite file.
+            It is kept, so that `resume` needs it only where it has a password.
         hooks: called with the progress.
 
     Returns:
@@ -74,6 +80,8 @@ def begin(
     study = study if isinstance(study, Study) else load_study(study)
     if data:
         study = replace(study, recipe=study.recipe.with_settings({"data": data}))
+    if is_read_once(study.recipe.train.data):
+        raise UsageError("A study reads its data again when it goes on: give it a file.")
     check_budgets(study)
     folder = expanded(out) if out else Path("studies") / study.name
     _check_free(folder)
@@ -132,10 +140,16 @@ def _work(
     pool: Pool | None = None
     try:
         with _interrupted():
+            record = _read_record(folder)
             pool = _open_pool(workers, cluster)
-            database = open_storage(storage or f"sqlite:///{folder / 'optuna.sqlite'}")
-            dataset = _prepare(study, folder, hooks)
-            rows = Search(study, folder, dataset, pool, database, hooks).go()
+            database = open_storage(_address(folder, storage, record))
+            dataset = prepare(
+                study.recipe, sha256=record.get("data_sha256"), held=True, hooks=hooks
+            )
+            if not record:
+                record = _new_record(study, storage, dataset)
+                write_text(folder / RECORD, json.dumps(record, indent=2) + "\n")
+            rows = Search(study, record["name"], folder, dataset, pool, database, hooks).go()
     except KeyboardInterrupt:
         raise Stopped(
             "stopped, and what has been trained is kept: go on with "
@@ -192,14 +206,25 @@ def open_storage(address: str) -> optuna.storages.BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         storage = optuna.storages.RDBStorage(address)
-        if storage.engine.dialect.name == "sqlite":
-            sqlalchemy.event.listen(storage.engine, "connect", _write_ahead)
-            storage.engine.dispose()  # connections of before
-        return storage
     except Exception as error:  # whatever SQLAlchemy and a database's driver raise
         raise TinybuddyError(
-            f"Optuna's database {address} cannot be opened ({_reason(error)}): check `storage`."
+            f"Optuna's database {_shown(address)} cannot be opened ({_reason(error)}): check "
+            "`storage`."
         ) from None
+    if storage.engine.dialect.name == "sqlite":
+        if storage.engine.url.database in (None, "", ":memory:"):
+            raise UsageError(f"{address} keeps nothing: name a file, such as sqlite:///my.db.")
+        sqlalchemy.event.listen(storage.engine, "connect", _write_ahead)
+        storage.engine.dispose()  # connections of before
+    return storage
+
+
+def _shown(address: str) -> str:
+    """An address without its password."""
+    try:
+        return sqlalchemy.make_url(address).render_as_string(hide_password=True)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return address
 
 
 def _write_ahead(connection: Any, _: Any) -> None:
@@ -212,12 +237,35 @@ def _reason(error: BaseException) -> str:
     return str(getattr(cause, "orig", cause)).partition("\n")[0]
 
 
-def _prepare(study: Study, folder: Path, hooks: StudyHooks) -> Dataset:
-    """Read the data, which a study that goes on must find as it was."""
-    path = folder / "study.json"
-    known = json.loads(read_text(path, 1_000_000)) if path.exists() else {}
-    dataset = prepare(study.recipe, sha256=known.get("data_sha256"), held=True, hooks=hooks)
-    if not known:
-        record = {"data_sha256": dataset.survey.sha256, **provenance(torch=False)}
-        write_text(path, json.dumps(record, indent=2) + "\n")
-    return dataset
+def _read_record(folder: Path) -> dict[str, Any]:
+    """What was kept of a study when it began; empty before."""
+    path = folder / RECORD
+    if not path.exists():
+        return {}
+    try:
+        record = json.loads(read_text(path, 1_000_000))
+    except (ValueError, RecursionError):
+        record = None
+    match record:
+        case {"name": str(), "storage": str(), "data_sha256": str()}:
+            return cast(dict[str, Any], record)
+    raise TinybuddyError(f"{path} is not as a study writes it: put it back.")
+
+
+def _new_record(study: Study, storage: str | None, dataset: Dataset) -> dict[str, Any]:
+    return {
+        "name": f"{study.name}-{secrets.token_hex(4)}",  # others may share the database
+        "storage": _shown(storage) if storage else "",
+        "data_sha256": dataset.survey.sha256,
+        **provenance(torch=False),
+    }
+
+
+def _address(folder: Path, storage: str | None, record: dict[str, Any]) -> str:
+    """Where Optuna's database is."""
+    if storage:
+        return storage
+    known: str = record.get("storage", "")
+    if HIDDEN in known:
+        raise UsageError(f"Passwords are not kept: give `storage` again, {known}.")
+    return known or f"sqlite:///{folder / 'optuna.sqlite'}"

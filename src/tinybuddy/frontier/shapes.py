@@ -17,6 +17,9 @@ def fitted(recipe: Recipe, proposal: Proposal, budget: int) -> Recipe | None:
 
     Its hidden size is the widest at which the feed-forward layers are still
     ``feed_forward_ratio`` as wide; what then remains of the budget widens these.
+
+    Raises:
+        UsageError: if its values do not go together.
     """
     chosen = {name: getattr(recipe.model, name) for name in SHAPE[:3]} | {**proposal}
     ratio, group = (chosen.pop(key, 1) for key in RATIOS)
@@ -49,16 +52,22 @@ def fitted(recipe: Recipe, proposal: Proposal, budget: int) -> Recipe | None:
 
 
 def check_budgets(study: Study) -> None:
-    """Raise `UsageError` unless each budget allows a shape of the study's space."""
+    """Raise `UsageError` unless each budget allows a model of the study's space."""
     choices = {
         key: [choice.low] if isinstance(choice, Range) else choice
         for key, choice in study.space.items()
-        if key in SHAPE
+        if key in (*SHAPE, "tokenizer", "alphabet")
     }
     for budget in study.budgets:
-        shapes = (dict(zip(choices, values, strict=True)) for values in product(*choices.values()))
-        if not any(fitted(study.recipe, shape, budget) for shape in shapes):
-            raise UsageError(
-                f"No shape of the study {study.name} fits into {budget:,} parameters: give a "
-                "larger budget, or smaller vocabularies and fewer layers in [space]."
-            )
+        reason = UsageError(
+            f"No shape of the study {study.name} fits into {budget:,} parameters: give a larger "
+            "budget, or smaller vocabularies and fewer layers in [space]."
+        )
+        for values in product(*choices.values()):
+            try:
+                if fitted(study.recipe, dict(zip(choices, values, strict=True)), budget):
+                    break
+            except UsageError as error:  # it fits, but its values do not go together
+                reason = error
+        else:
+            raise reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -9,7 +10,15 @@ from typing import Any
 
 import tomli_w
 
-from tinybuddy.config import ModelConfig, Recipe, TrainConfig, unknown, whole_number
+from tinybuddy.config import (
+    NOT_OF_THE_RECIPE,
+    ModelConfig,
+    Recipe,
+    TrainConfig,
+    check_setting,
+    unknown,
+    whole_number,
+)
 from tinybuddy.disk import expanded, read_text
 from tinybuddy.errors import UsageError
 from tinybuddy.recipes import MAX_RECIPE_BYTES, load_recipe
@@ -18,10 +27,13 @@ STUDIES = Path(__file__).parent / "studies"
 MOST_BUDGET = 100_000_000  # parameters
 MOST_STEPS = 100_000_000
 MOST_TRIALS = 100_000  # of a budget
+MOST_RATIO = 1_000
 
 # A budget decides these; the two ratios are searched in their place.
 DERIVED = frozenset({"hidden_size", "intermediate_size", "num_key_value_heads"})
 RATIOS = ("feed_forward_ratio", "group_size")
+# The text is read once for all runs, and how long they last is the study's to say.
+SHARED = NOT_OF_THE_RECIPE | {"stories", "clean", "from_model", "steps"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,8 @@ class Study:
         start: proposals to begin each budget with.
         trials: proposals of each budget.
         rungs: steps of a trial after which it may be pruned; it ends at the last.
-        final_steps: steps of the best proposal of each budget, trained anew with each seed.
+        final_steps: steps of the best proposal of each budget, trained anew with each seed; more
+            than the last rung.
         final_seeds: of these; without any, the study ends with its trials.
         seed: of the proposals, and of every trial.
     """
@@ -120,6 +133,12 @@ def parse_study(text: str, name: str) -> Study:
     rungs = _numbers(values, "rungs", MOST_STEPS)
     if any(rung % rungs[0] for rung in rungs):  # it is looked at after each so many steps
         raise UsageError(f"rungs must be multiples of the first, which is {rungs[0]:,}.")
+    final_steps = whole_number("final_steps", values.get("final_steps", 1), 1, MOST_STEPS)
+    final_seeds = _numbers(values, "final_seeds", 2**63 - 1, low=0, empty=True)
+    if final_seeds and final_steps <= rungs[-1]:
+        raise UsageError(
+            f"final_steps must be more than the last rung, {rungs[-1]:,}, not {final_steps:,}."
+        )
     return Study(
         name=str(values.get("name", name)),
         recipe=replace(recipe, name=str(values.get("name", name)), expected={}),
@@ -128,8 +147,8 @@ def parse_study(text: str, name: str) -> Study:
         start=_start(values.get("start", []), space),
         trials=whole_number("trials", values.get("trials", 1), 1, MOST_TRIALS),
         rungs=rungs,
-        final_steps=whole_number("final_steps", values.get("final_steps", 1), 1, MOST_STEPS),
-        final_seeds=_numbers(values, "final_seeds", 2**63 - 1, low=0, empty=True),
+        final_steps=final_steps,
+        final_seeds=final_seeds,
         seed=whole_number("seed", values.get("seed", 0), 0, 2**32 - 1),
     )
 
@@ -160,22 +179,50 @@ def _start(given: Any, space: Mapping[str, Choice]) -> tuple[Proposal, ...]:
         for key in proposal:
             if key not in space:
                 raise UsageError(unknown("key of [[start]] in [space]", key, space))
+            if not _holds(space[key], proposal[key]):
+                raise UsageError(
+                    f"{key} in [[start]] must be one of its values in [space], not "
+                    f"{reprlib.repr(proposal[key])}."
+                )
     return tuple(given)
+
+
+def _holds(choice: Choice, value: Any) -> bool:
+    if not isinstance(choice, Range):
+        return value in choice
+    whole = isinstance(choice.low, int) and isinstance(choice.high, int)
+    return type(value) in ((int,) if whole else (int, float)) and (
+        choice.low <= value <= choice.high
+    )
 
 
 def _choice(key: str, value: Any) -> Choice:
     searched = {field.name for part in (ModelConfig, TrainConfig) for field in fields(part)}
-    searched = (searched - DERIVED) | {*RATIOS}
+    searched = (searched - DERIVED - SHARED) | {*RATIOS}
     if key not in searched:
         raise UsageError(unknown("key of [space]", key, searched))
     match value:
         case [_, *_] if len({type(item) for item in value}) == 1:
+            for item in value:
+                _check(key, item)
             return tuple(value)
         case {"low": int() | float() as low, "high": int() | float() as high, **rest} if (
             rest.keys() <= {"log"} and low < high and (low > 0 or not rest.get("log"))
         ):
+            _check(key, low)
+            _check(key, high)
             return Range(low, high, bool(rest.get("log", False)))
     raise UsageError(
         f"{key} in [space] must be a list of values, or a range such as "
         "{ low = 0.005, high = 0.05, log = true }."
     )
+
+
+def _check(key: str, value: Any) -> None:
+    """Raise `UsageError` if no run could take a value."""
+    if key == "group_size":
+        whole_number(key, value, 1, MOST_RATIO)
+    elif key != "feed_forward_ratio":
+        check_setting(key, value)
+    elif type(value) not in (int, float) or not 0 < value <= MOST_RATIO:
+        raise UsageError(f"{key} must be a number above 0, {MOST_RATIO:,} at most.")

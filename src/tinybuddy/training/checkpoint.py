@@ -109,10 +109,10 @@ def is_taken(run: Path) -> bool:
 
 
 def clear(run: Path, *, everything: bool = False) -> None:
-    """Remove what a kill left half written, or everything but the lock."""
+    """Remove what a kill left half written, or everything but hidden files of others."""
     for path in [*run.glob("*"), *run.glob("checkpoints/*")]:
-        half = path.name.startswith(".") and path.name.endswith(".part")
-        if half or (everything and path.name != ".lock"):
+        hidden = path.name.startswith(".")
+        if path.name.endswith(".part") if hidden else everything:
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
