@@ -152,7 +152,8 @@ class ModelConfig(_Checked):
         )
         pairs = 2 * heads  # rotary positions turn the numbers of a head in pairs
         below = hidden // pairs * pairs
-        mend = f"use a hidden_size of {below or pairs} or {below + pairs}"
+        either = f"{below} or {below + pairs}" if below else f"{pairs}"
+        mend = f"use a hidden_size of {either}"
         if hidden % heads:
             raise UsageError(f"hidden_size {hidden} is not divisible by {heads} heads: {mend}.")
         if self.head_dim % 2:
