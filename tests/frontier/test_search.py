@@ -263,6 +263,7 @@ def test_what_was_lost_is_said(study: Study, dataset: Dataset, tmp_path: Path):
     "change",
     [
         {"bits_while_training": None},
+        {"kind": "final", "speaks_english": "perhaps"},
         {"model": {"vocab_size": "x"}},
         {"model": []},
         {"seed": "0"},

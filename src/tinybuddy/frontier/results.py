@@ -154,8 +154,9 @@ def _is_run(row: Any) -> bool:
         }:
             with suppress(TypeError, TinybuddyError):
                 ModelConfig(**model)
-                return kind not in ("trial", "final") or isinstance(
-                    row.get("bits_while_training"), float
+                return kind not in ("trial", "final") or (
+                    isinstance(row.get("bits_while_training"), float)
+                    and row.get("speaks_english") in (None, False, True)
                 )
     return False
 

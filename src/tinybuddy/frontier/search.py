@@ -336,7 +336,10 @@ class Search:
         trials = [row for row in rows if row["kind"] == "trial"]
         finals = [row for row in rows if row["kind"] == "final"]
         progress = budget.progress
-        progress.finals, progress.verdicts = len(finals), [row["speaks_english"] for row in finals]
+        progress.finals, progress.verdicts = (
+            len(finals),
+            [row.get("speaks_english") for row in finals],
+        )
         progress.bits = []
         for row in trials + finals:
             progress.bits.append(min([results.compared_bits_of(row), *progress.bits[-1:]]))
