@@ -301,6 +301,7 @@ def test_hostile_links_do_nothing_but_show_an_error(pages: Exports, opened: Open
     for link, said in HOSTILE.values():
         page = opened(page_file, link)
         page.locator("#status", has_text=said).wait_for()
+        page.locator("#story", has_text="time").wait_for()  # once the model runs
         assert page.title() == "A language model in one page"
         assert page.locator("img").count() == 0
         assert _story(page) == "Once upon a time"  # nothing was told
