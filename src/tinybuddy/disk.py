@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from tinybuddy.errors import TinybuddyError
 
@@ -53,6 +53,21 @@ def read_text(path: Path, most: int) -> str:
         return read_bytes(path, most).decode("utf-8")
     except UnicodeDecodeError:
         raise TinybuddyError(f"{path} is not UTF-8 text: save it as UTF-8.") from None
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file of at most a megabyte; empty where it holds none.
+
+    Raises:
+        TinybuddyError: as `read_text` does.
+    """
+    import json  # which who reads none need not wait for
+
+    try:
+        record = json.loads(read_text(path, 1_000_000))
+    except (ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 @contextmanager

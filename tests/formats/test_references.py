@@ -66,7 +66,9 @@ def test_a_bin_is_of_llama2c_there_or_not(tmp_path: Path):
 
 
 def test_nothing_is_one_sentence(tmp_path: Path):
-    for reference in ("tinybuddy-80", tmp_path, "no/such/folder"):
+    empty = tmp_path / "empty"  # with no run of another test beside it, whose name is near
+    empty.mkdir()
+    for reference in ("tinybuddy-80", empty, "no/such/folder"):
         for search in (find, find_directory):
             with pytest.raises(TinybuddyError, match=r"There is no model .*tinybuddy-80k"):
                 search(reference)

@@ -140,9 +140,7 @@ def test_other_data_are_refused(study: Study, tmp_path: Path, capsys: pytest.Cap
     assert "has changed since" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_run_that_never_began_leaves_the_files_of_others(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_a_run_that_never_began_leaves_the_files_of_others(tmp_path: Path):
     out = tmp_path / "out"
     (out / ".git").mkdir(parents=True)
     (out / ".git" / "HEAD").write_text("ref", encoding="utf-8")
@@ -154,9 +152,7 @@ def test_a_run_that_never_began_leaves_the_files_of_others(
         assert left == {".git", ".git/HEAD", ".env"}
 
 
-def test_two_studies_share_a_database(
-    study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_two_studies_share_a_database(study: Study, tmp_path: Path):
     one = replace(study, budgets=(3_000,), trials=1, rungs=(4,))
     storage = f"sqlite:///{tmp_path / 'shared.sqlite'}"
     for name in ("a", "b"):

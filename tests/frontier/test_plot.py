@@ -132,21 +132,31 @@ def test_a_hostile_row_breaks_nothing(tmp_path: Path):
     "change",
     [
         {"parameters": 10**400},
-        {"model": {"vocab_size": "<b>"}},
-        {"model": None},
-        {"model": {"unknown": 1}},
         {"bits_per_byte": "low"},
         {"bits_per_byte": [1]},
         {"steps": -1},
         {"tokens": 1e400},
         {"tokens": 10**30},
-        {"speaks_english": "yes"},
     ],
 )
 def test_what_is_no_run_is_named(change: dict[str, Any], tmp_path: Path):
     path = written(tmp_path / "runs.jsonl", [*study(), row(8, 2.0) | change])
-    said = "(The run 8-100-trial is not as a study writes it|Line 33 of .* is no run of a study)"
-    with pytest.raises(TinybuddyError, match=said):
+    with pytest.raises(TinybuddyError, match="The run 8-100-trial is not as a study writes it"):
+        find(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": {"vocab_size": "<b>"}},
+        {"model": None},
+        {"model": {"unknown": 1}},
+        {"speaks_english": "yes"},
+    ],
+)
+def test_the_line_of_what_is_no_run_is_named(change: dict[str, Any], tmp_path: Path):
+    path = written(tmp_path / "runs.jsonl", [*study(), row(8, 2.0) | change])
+    with pytest.raises(TinybuddyError, match=r"Line 33 of .* is no run of a study"):
         find(path)
 
 

@@ -23,14 +23,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import optuna
 import sqlalchemy
 
 from tinybuddy.backends.interface import Stopped
 from tinybuddy.corpus.kept import is_read_once
-from tinybuddy.disk import expanded, read_text, write_text
+from tinybuddy.disk import expanded, read_record, read_text, write_text
 from tinybuddy.errors import TinybuddyError, UsageError
 from tinybuddy.frontier.pools import LocalPool, Pool
 from tinybuddy.frontier.progress import StudyHooks
@@ -242,13 +242,10 @@ def _read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     if not path.exists():
         return {}
-    try:
-        record = json.loads(read_text(path, 1_000_000))
-    except (ValueError, RecursionError):
-        record = None
+    record = read_record(path)
     match record:
         case {"name": str(), "storage": str(), "data_sha256": str()}:
-            return cast(dict[str, Any], record)
+            return record
     raise TinybuddyError(f"{path} is not as a study writes it: put it back.")
 
 

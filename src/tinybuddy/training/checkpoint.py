@@ -34,7 +34,14 @@ from filelock import FileLock, Timeout
 
 from tinybuddy.backends.interface import State
 from tinybuddy.config import Recipe
-from tinybuddy.disk import read_bytes, read_text, sync_folder, write_bytes, write_text
+from tinybuddy.disk import (
+    read_bytes,
+    read_record,
+    read_text,
+    sync_folder,
+    write_bytes,
+    write_text,
+)
 from tinybuddy.errors import TinybuddyError
 from tinybuddy.formats.hub import read_model, write_model
 from tinybuddy.formats.loaded import ModelFiles
@@ -145,15 +152,12 @@ def read_metadata(run: Path) -> dict[str, Any]:
     path = run / "run.json"
     if not path.exists():
         return {}
-    try:
-        record = json.loads(read_text(path, 1_000_000))
-    except (ValueError, RecursionError):
-        record = None
+    record = read_record(path)
     match record:
         case {"data": {"sha256": str(), "tokens": int()}, **rest}:
             result = rest.get("result")
             if result is None or (isinstance(result, dict) and result.keys() >= RESULT):
-                return {str(key): value for key, value in record.items()}
+                return record
     raise TinybuddyError(f"{path} is damaged: delete it and resume.")
 
 

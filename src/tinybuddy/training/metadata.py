@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tinybuddy.corpus.kept import INPUT, kept
-from tinybuddy.disk import read_text
+from tinybuddy.disk import read_record
 from tinybuddy.formats.references import RELEASED
 from tinybuddy.training.checkpoint import is_run, read_metadata, read_recipe
 
@@ -22,12 +21,8 @@ def training_of(model: Path) -> dict[str, Any]:
     the disk of whoever trained it only the last two parts are kept.
     """
     if (model / TRAINING).is_file():
-        try:
-            known = json.loads(read_text(model / TRAINING, 1_000_000))
-        except (ValueError, RecursionError):
-            return {}
-        whole = isinstance(known, dict) and known.keys() >= {"recipe", "run", "steps", "result"}
-        return known if whole else {}
+        known = read_record(model / TRAINING)
+        return known if known.keys() >= {"recipe", "run", "steps", "result"} else {}
     run = _run_of(model)
     if run is None:
         return {}
