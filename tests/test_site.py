@@ -161,9 +161,9 @@ def test_a_page_fits_and_axe_finds_no_violation(
 
 def test_the_search_finds_a_page_without_a_server(opened: Opened, site: Path):
     page = opened(site / "index.html", viewport={"width": 1400, "height": 900})
-    page.locator(".md-search__input").press_sequentially("Kneser-Ney")  # it hears keys alone
-    page.locator(".md-search-result__link").first.wait_for()
-    assert "Kneser" in page.inner_text(".md-search-result__list")
+    # The search hears keys alone. It logs an error while a query ends in a hyphen, as "Kneser-".
+    page.locator(".md-search__input").press_sequentially("Kneser")
+    page.locator(".md-search-result__link", has_text="Kneser").first.wait_for()
 
 
 def test_one_plays_with_the_default_model(opened: Opened, site: Path, tmp_path: Path):
