@@ -61,7 +61,7 @@ def read_record(path: Path) -> dict[str, Any]:
     Raises:
         TinybuddyError: as `read_text` does.
     """
-    import json  # which who reads none need not wait for
+    import json  # here, since most that use the disk read none
 
     try:
         record = json.loads(read_text(path, 1_000_000))
